@@ -1,0 +1,1 @@
+"""Anomaly detection that competing organisations learn together, under encryption."""

@@ -1,0 +1,166 @@
+"""Every error we raise on purpose.
+
+FedAnomalyError
+├── ConfigError          FA100  the operator must change a setting
+│   └── KeystoreError    FA101  a keystore does not open, or is unsafe as it lies
+├── DataError            FA200  the caller passed unusable data
+│   ├── ShapeError       FA201  an array has the wrong shape
+│   └── SchemaError      FA202  a table does not fit its schema
+├── CryptoError          FA300  a message holds no key, plaintext or score
+│   ├── MessageError     FA301  bytes are not a message of ours
+│   ├── RejectedError    FA302  a sum did not open; one answer for every cause
+│   └── CapacityError    FA303  a step does not fit its ciphertexts or its quota
+├── ProtocolError        FA400  a peer broke the rules; never retry
+│   ├── ReplayError      FA401  something that may be used once came twice
+│   ├── RefusedError     FA402  a rule or the policy of this node forbids it
+│   └── VersionError     FA403  a peer speaks a version that is not known here
+├── NotFoundError        FA404  no such thing
+└── UnavailableError     FA500  safe to retry after `retry_after_s`
+
+`str(error)` is for logs on this machine; `error.public` is what a peer may
+read. Neither holds a key, a plaintext, a statistic or a score.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FedAnomalyError(Exception):
+    """Base of every error that we raise on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong, for the log of this machine.
+    hint : str, optional
+        The next step for whoever reads it.
+    """
+
+    code: ClassVar[str] = "FA000"
+    public: ClassVar[str] = "the request could not be carried out"
+    retry_is_safe: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.code}: {super().__str__()}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class ConfigError(FedAnomalyError):
+    """The operator must change a setting."""
+
+    code = "FA100"
+    public = "the service is not configured for this"
+
+
+class KeystoreError(ConfigError):
+    """A keystore does not open, or is unsafe as it lies."""
+
+    code = "FA101"
+    public = "the keystore is not usable"
+
+
+class DataError(FedAnomalyError):
+    """The caller passed unusable data."""
+
+    code = "FA200"
+    public = "the data cannot be used"
+
+
+class ShapeError(DataError):
+    """An array has the wrong shape."""
+
+    code = "FA201"
+    public = "an array has the wrong shape"
+
+
+class SchemaError(DataError):
+    """A table does not fit its schema."""
+
+    code = "FA202"
+    public = "the data do not fit their schema"
+
+
+class CryptoError(FedAnomalyError):
+    """A cryptographic operation failed; the text holds no key and no plaintext."""
+
+    code = "FA300"
+    public = "a cryptographic check failed"
+
+
+class MessageError(CryptoError):
+    """Bytes are not a message of ours: size, range or padding is wrong."""
+
+    code = "FA301"
+    public = "the bytes are not a valid message"
+
+
+class RejectedError(CryptoError):
+    """A sum did not open. Every cause looks the same: anything else is an oracle."""
+
+    code = "FA302"
+    public = "rejected"
+
+
+class CapacityError(CryptoError):
+    """A step does not fit its ciphertexts, or a key epoch has used up its quota."""
+
+    code = "FA303"
+    public = "the step does not fit"
+
+
+class ProtocolError(FedAnomalyError):
+    """A peer broke the rules; a retry cannot help."""
+
+    code = "FA400"
+    public = "the message breaks the protocol"
+
+
+class ReplayError(ProtocolError):
+    """Something that may be used once came twice."""
+
+    code = "FA401"
+    public = "this was used before"
+
+
+class RefusedError(ProtocolError):
+    """A rule or the policy of this node forbids what was asked."""
+
+    code = "FA402"
+    public = "refused"
+
+
+class VersionError(ProtocolError):
+    """A peer speaks a version that is not known here."""
+
+    code = "FA403"
+    public = "this version is not spoken here"
+
+
+class NotFoundError(FedAnomalyError):
+    """There is no such thing."""
+
+    code = "FA404"
+    public = "not found"
+
+
+class UnavailableError(FedAnomalyError):
+    """Nobody answers right now; the same request may be sent again.
+
+    Parameters
+    ----------
+    retry_after_s : float
+        Seconds to wait before the next try.
+    """
+
+    code = "FA500"
+    public = "not available right now"
+    retry_is_safe = True
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s

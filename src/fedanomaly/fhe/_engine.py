@@ -1,0 +1,119 @@
+"""The engine, loaded once for each process.
+
+Calls are coarse: a whole vector each, on buffers that the caller owns, with the
+GIL released. Errors come back as numbers and become our exceptions here, with
+texts that hold no key, plaintext or score.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cffi
+
+from fedanomaly.errors import (
+    CapacityError,
+    ConfigError,
+    CryptoError,
+    DataError,
+    FedAnomalyError,
+    MessageError,
+    RefusedError,
+    RejectedError,
+)
+
+ABI_VERSION = 1
+LIBRARY = Path(__file__).parent.parent / "_native" / "libfedanomaly.so"
+
+_DECLARATIONS = """
+int32_t fa_abi_version(void);
+int32_t fa_set_threads(int32_t n);
+int32_t fa_free(int64_t handle);
+int32_t fa_layout(int32_t preset, int32_t members, int32_t threshold, int32_t field_bits, int64_t fields, int64_t *out);
+int32_t fa_manifest_check(const uint8_t *manifest, int64_t n, uint8_t *hash_out);
+
+int32_t fa_member_new(int32_t members, int32_t threshold, int32_t index, int64_t *handle);
+int32_t fa_member_hello(int64_t h, uint8_t *out, int64_t cap, int64_t *out_len);
+int32_t fa_member_deal(int64_t h, int32_t to, const uint8_t *public_key, int64_t n_key, const uint8_t *info,
+                       int64_t n_info, uint8_t *out, int64_t cap, int64_t *out_len);
+int32_t fa_member_deal_bytes(int32_t members, int32_t threshold, int64_t *out);
+int32_t fa_member_receive(int64_t h, int32_t from, const uint8_t *hello, int64_t n_hello, const uint8_t *info,
+                          int64_t n_info, const uint8_t *envelope, int64_t n_envelope);
+int32_t fa_member_finish(int64_t h, const uint8_t *epoch_id, const uint8_t *roster_hash, uint8_t *confirm_out);
+int32_t fa_member_seal(int64_t h, const uint8_t *key, const uint8_t *aad, int64_t n_aad, uint8_t *out, int64_t cap,
+                       int64_t *out_len);
+int32_t fa_member_unseal(const uint8_t *key, const uint8_t *aad, int64_t n_aad, const uint8_t *blob, int64_t n_blob,
+                         int64_t *handle);
+int32_t fa_member_forget(int64_t h, uint64_t job);
+int32_t fa_member_nonce(int64_t h, const uint8_t *ask, int64_t n, uint64_t gen, const uint8_t *frozen_hash,
+                        const uint8_t *random, uint8_t *out);
+int32_t fa_member_tag(int64_t h, uint64_t job, const uint8_t *data, int64_t n, uint8_t *out);
+
+int32_t fa_contribution(int64_t h, const uint8_t *manifest, int64_t n, const uint64_t *values, int64_t n_values,
+                        uint8_t *out, int64_t n_out);
+int32_t fa_share(int64_t h, const uint8_t *manifest, int64_t n, const uint16_t *u, int32_t n_u, uint8_t *out,
+                 int64_t n_out);
+int32_t fa_open(int64_t h, const uint8_t *manifest, int64_t n, const uint16_t *u, int32_t n_u, const uint8_t *sum,
+                int64_t n_sum, uint64_t *out, int64_t n_out);
+int32_t fa_sum_new(const uint8_t *manifest, int64_t n, int64_t *handle);
+int32_t fa_sum_add(int64_t handle, const uint8_t *message, int64_t n);
+int32_t fa_sum_result(int64_t handle, uint8_t *out, int64_t n);
+"""
+
+_ERRORS: dict[int, tuple[type[FedAnomalyError], str]] = {
+    -1: (CryptoError, "an argument is out of range"),
+    -2: (CryptoError, "a buffer is too small"),
+    -3: (CryptoError, "the object was closed before"),
+    -4: (ConfigError, "no such parameters"),
+    -5: (CapacityError, "the step does not fit its ciphertexts"),
+    -6: (MessageError, "not a manifest, or not one for this member and key epoch"),
+    -7: (MessageError, "not a message of this round"),
+    -8: (RefusedError, "the engine refuses what the manifest asks"),
+    -9: (RejectedError, "rejected"),
+    -10: (MessageError, "an envelope or sealed blob does not open"),
+    -11: (CryptoError, "the call comes out of order"),
+    -12: (DataError, "a value does not fit its bits"),
+}
+
+ffi = cffi.FFI()
+ffi.cdef(_DECLARATIONS)
+
+
+@cache
+def _load() -> tuple[Any, int]:
+    if not LIBRARY.exists():
+        raise ConfigError(
+            "the engine is missing from this installation",
+            hint="install a wheel, or build it with `pip install .` in the project's folder",
+        )
+    library = ffi.dlopen(str(LIBRARY))
+    if library.fa_abi_version() != ABI_VERSION:
+        raise ConfigError("the engine has another version than this package", hint="reinstall fedanomaly")
+    return library, os.getpid()
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call a function of the engine; anything but success raises.
+
+    Raises
+    ------
+    CryptoError
+        After a fork: one Go runtime serves one process, a call would hang.
+    FedAnomalyError
+        As the engine's number says.
+    """
+    library, pid = _load()
+    if pid != os.getpid():
+        raise CryptoError("the engine cannot be used after a fork", hint="start processes with the spawn method")
+    code = getattr(library, name)(*arguments)
+    if code:
+        kind, text = _ERRORS.get(code, (CryptoError, "the engine failed"))
+        raise kind(text)
+
+
+def set_threads(threads: int) -> None:
+    """Let the engine use so many threads; 0 for all cores."""
+    call("fa_set_threads", threads)
