@@ -1,0 +1,309 @@
+"""Blobs in a local folder, named by their SHA-256.
+
+    kept/ab/abcd…               whole blobs that everybody may read
+    staged/OWNER/DIGEST.SIZE/   an upload under way; only its owner can touch it
+        00000.PARTDIGEST        a part that has arrived
+        whole                   all of it, checked
+
+An upload is staged under its owner's name, so nobody can spoil or fill up the
+upload of somebody else; it is kept once its owner has put it to use. An owner who
+stages too much loses the oldest, so a bad one cannot fill the disk and an unlucky
+one is never stuck. Every file is durable and whole before it has its name
+(`durable`): a crash at any point leaves nothing or all of it.
+
+Plain files, not obstore: parts are hashed and counted while they stream in, and
+staging needs list, rename and sync, which an object store's interface hides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from fedanomaly.errors import CapacityError, MessageError, NotFoundError, ReplayError, UnavailableError
+from fedanomaly.storage.digests import DIGEST_BYTES, part_bytes, part_count
+from fedanomaly.storage.durable import TEMPORARY_SUFFIX, NewFile, remove_left_overs, sync_folder, write_durably
+
+CHUNK_BYTES = 256 * 1024
+# An upload counts as this much at least: folders of tiny ones fill a disk as well.
+LEAST_STAGED_BYTES = 64 * 1024
+_WHOLE = "whole"
+
+
+class PartWriter:
+    """Takes one part in, piece by piece; nothing of it counts before `commit`.
+
+    Use it as a context manager: leaving without `commit` forgets the part.
+    """
+
+    def __init__(self, target: Path, size: int, digest: bytes) -> None:
+        self._target, self._size, self._digest = target, size, digest
+        self._hash = hashlib.sha256()
+        self._written = 0
+        self._file = NewFile(target.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.abandon()
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece.
+
+        Raises
+        ------
+        MessageError
+            If the part is longer than it may be.
+        UnavailableError
+            If the disk does not take it.
+        """
+        self._written += len(piece)
+        if self._written > self._size:
+            raise MessageError("the part is longer than the blob's size allows")
+        self._hash.update(piece)
+        with _Disk():
+            self._file.write(piece)
+
+    def commit(self) -> None:
+        """Make the part durable.
+
+        Raises
+        ------
+        MessageError
+            If it is cut short, or is not what its digest says.
+        """
+        if self._written != self._size or self._hash.digest() != self._digest:
+            raise MessageError("the part is not what its size and digest say")
+        with _Disk():
+            self._file.commit(self._target)
+
+
+class BlobStore:
+    """Content-addressed files with resumable uploads; safe to share between threads.
+
+    Parameters
+    ----------
+    root : Path
+        Its folder; made if it is not there.
+    max_blob_bytes : int
+        Size that no blob may exceed.
+    max_staged_bytes : int
+        Bytes that one owner may have announced and not yet put to use; no less
+        than `max_blob_bytes`.
+    """
+
+    def __init__(self, root: Path, *, max_blob_bytes: int, max_staged_bytes: int) -> None:
+        self.max_blob_bytes = max_blob_bytes
+        self._max_staged_bytes = max(max_staged_bytes, max_blob_bytes)
+        self._kept = root / "kept"
+        self._staged = root / "staged"
+        self._lock = threading.Lock()
+        for folder in (self._kept, self._staged):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_left_overs(root)
+
+    def has(self, digest: bytes) -> bool:
+        """Whether a blob is kept."""
+        return self._kept_path(digest).is_file()
+
+    def parts(self, owner: bytes, digest: bytes, size: int) -> dict[int, bytes] | None:
+        """Return number and digest of every part that has arrived; None if the blob is whole.
+
+        Raises
+        ------
+        CapacityError
+            If no blob may have this size.
+        """
+        self._check_size(size)
+        folder = self._folder(owner, digest, size)
+        if self.has(digest) or (folder / _WHOLE).is_file():
+            return None
+        names = [path.name for path in folder.glob("?????.*") if path.suffix != TEMPORARY_SUFFIX]
+        return {int(name[:5]): bytes.fromhex(name[6:]) for name in names}
+
+    def part(self, owner: bytes, digest: bytes, size: int, number: int, part_digest: bytes) -> PartWriter | None:
+        """Return a writer for one part, or None if this very part is there.
+
+        Parameters
+        ----------
+        owner : bytes
+            Public key of whoever uploads.
+        digest : bytes
+            Name of the blob.
+        size : int
+            Size of the blob in bytes; all parts but the last are `PART_BYTES` long.
+        number : int
+            Which part, from 0.
+        part_digest : bytes
+            SHA-256 of the part.
+
+        Raises
+        ------
+        CapacityError
+            If no blob may have this size.
+        MessageError
+            If there is no such part.
+        ReplayError
+            If the part is there with another digest.
+        """
+        expected = part_bytes(size, number)
+        with self._lock, _Disk():
+            present = self.parts(owner, digest, size)
+            if present is None or present.get(number) == part_digest:
+                return None
+            if number in present:
+                raise ReplayError("this part of the blob is there with another digest")
+            folder = self._folder(owner, digest, size)
+            if not folder.is_dir():
+                self._make_room(folder.parent, size)
+                folder.mkdir(mode=0o700, parents=True)
+            return PartWriter(folder / f"{number:05d}.{_name(part_digest)}", expected, part_digest)
+
+    def complete(self, owner: bytes, digest: bytes, size: int) -> None:
+        """Join the parts of an upload and check the whole; the same again is fine.
+
+        Raises
+        ------
+        MessageError
+            If a part is missing; or if the whole is not what its name says, and
+            then the upload starts over.
+        """
+        with self._lock, _Disk():
+            present = self.parts(owner, digest, size)
+            if present is None:
+                return
+            if len(present) != part_count(size):
+                raise MessageError("parts of the blob are missing")
+            folder = self._folder(owner, digest, size)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            parts = [folder / f"{number:05d}.{present[number].hex()}" for number in range(len(present))]
+            if list(present.values()) == [digest]:  # one part, checked when it came: no need to copy it
+                parts.pop().rename(folder / _WHOLE)
+                sync_folder(folder)
+            elif not _join(parts, folder / _WHOLE, digest):
+                shutil.rmtree(folder)
+                raise MessageError("the blob is not what its digest says")
+            for path in parts:
+                path.unlink()
+
+    def staged(self, owner: bytes, digest: bytes, size: int) -> bytes:
+        """Return a blob that is kept, or that `owner` has completed.
+
+        Raises
+        ------
+        NotFoundError
+            If it is neither, or has another size.
+        """
+        for path in (self._kept_path(digest), self._folder(owner, digest, size) / _WHOLE):
+            if path.is_file() and path.stat().st_size == size:
+                return path.read_bytes()
+        raise NotFoundError("no such blob has been uploaded")
+
+    def keep(self, owner: bytes, digest: bytes, size: int) -> None:
+        """Move a completed upload to where everybody may read it; the same again is fine."""
+        with self._lock, _Disk():
+            folder = self._folder(owner, digest, size)
+            if not self.has(digest):
+                if not (folder / _WHOLE).is_file():
+                    raise NotFoundError("no such blob has been uploaded")
+                (folder / _WHOLE).rename(self._kept_path(digest, make_folder=True))
+                sync_folder(self._kept_path(digest).parent)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def put(self, data: bytes) -> bytes:
+        """Keep `data` durably and return its digest."""
+        digest = hashlib.sha256(data).digest()
+        if not self.has(digest):
+            with _Disk():
+                write_durably(self._kept_path(digest, make_folder=True), data)
+        return digest
+
+    def size(self, digest: bytes) -> int:
+        """Return the size of a kept blob in bytes.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no such blob.
+        """
+        try:
+            return self._kept_path(digest).stat().st_size
+        except FileNotFoundError:
+            raise NotFoundError("no such blob") from None
+
+    def read(self, digest: bytes) -> bytes:
+        """Return a kept blob."""
+        return b"".join(self.stream(digest, 0, self.size(digest)))
+
+    def stream(self, digest: bytes, start: int, stop: int) -> Iterator[bytes]:
+        """Return the bytes from `start` up to `stop` of a kept blob, in pieces."""
+        with self._kept_path(digest).open("rb") as file:
+            file.seek(start)
+            while start < stop and (piece := file.read(min(CHUNK_BYTES, stop - start))):
+                start += len(piece)
+                yield piece
+
+    def _check_size(self, size: int) -> None:
+        if not 0 <= size <= self.max_blob_bytes:
+            raise CapacityError(f"a blob may have {self.max_blob_bytes} bytes at most")
+
+    def _make_room(self, uploads: Path, size: int) -> None:
+        """Drop the oldest uploads of an owner until one of `size` bytes more is allowed."""
+        oldest_first = sorted(uploads.glob("*"), key=lambda upload: upload.stat().st_mtime_ns)
+        staged = sum(_counted(upload) for upload in oldest_first) + max(size, LEAST_STAGED_BYTES)
+        for upload in oldest_first:
+            if staged <= self._max_staged_bytes:
+                return
+            staged -= _counted(upload)
+            shutil.rmtree(upload)
+
+    def _kept_path(self, digest: bytes, *, make_folder: bool = False) -> Path:
+        name = _name(digest)
+        folder = self._kept / name[:2]
+        if make_folder and not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(self._kept)
+        return folder / name
+
+    def _folder(self, owner: bytes, digest: bytes, size: int) -> Path:
+        return self._staged / _name(owner) / f"{_name(digest)}.{size}"
+
+
+class _Disk:
+    """Turns a full or failing disk into an answer that may be retried."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise UnavailableError(f"the blob folder is not usable: {error.strerror}") from error
+
+
+def _name(digest: bytes) -> str:
+    if len(digest) != DIGEST_BYTES:
+        raise MessageError(f"a digest or owner has {DIGEST_BYTES} bytes")
+    return digest.hex()
+
+
+def _counted(upload: Path) -> int:
+    return max(int(upload.name.split(".")[1]), LEAST_STAGED_BYTES)
+
+
+def _join(parts: list[Path], target: Path, digest: bytes) -> bool:
+    hashed = hashlib.sha256()
+    with NewFile(target.parent) as file:
+        for part in parts:
+            with part.open("rb") as source:
+                while piece := source.read(CHUNK_BYTES):
+                    hashed.update(piece)
+                    file.write(piece)
+        if hashed.digest() != digest:
+            return False
+        file.commit(target)
+    return True
