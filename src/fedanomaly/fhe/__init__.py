@@ -4,7 +4,7 @@ Nothing here holds a secret. What does is in `fedanomaly.fhe.secret`, which only
 the node and the simulation import.
 """
 
-from fedanomaly.fhe.manifest import Ask, JoinPost, Manifest, least_contributors
+from fedanomaly.fhe.manifest import Ask, JoinPost, Manifest, join_signed, least_contributors
 from fedanomaly.fhe.preset import EPOCH_QUOTA_COEFFICIENTS, Layout, Preset, best_layout, layout
 from fedanomaly.fhe.sums import Accumulator, Contribution, DecryptionShare, MaskedSum
 
@@ -20,6 +20,7 @@ __all__ = [
     "MaskedSum",
     "Preset",
     "best_layout",
+    "join_signed",
     "layout",
     "least_contributors",
 ]

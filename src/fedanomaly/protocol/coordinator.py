@@ -1,0 +1,405 @@
+"""The coordinator: looks at the log and the clock, and moves epochs, jobs and rounds on.
+
+It holds no secret but its own signing key. What it decides is an envelope in
+the log, so a restart folds the log again and goes on from there. It cannot
+decide what opens: members hold each of its messages against their own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fedanomaly.errors import MessageError, ProtocolError
+from fedanomaly.fhe import Accumulator, Ask, Contribution, DecryptionShare, Manifest, Preset
+from fedanomaly.protocol.capabilities import Signer
+from fedanomaly.protocol.envelope import Entry, Envelope, Post, seal, write_all
+from fedanomaly.protocol.epochs import Epoch, EpochState
+from fedanomaly.protocol.jobs import SELF_TEST, Job, JobState, Point
+from fedanomaly.protocol.messages import (
+    Abandon,
+    Announce,
+    Close,
+    ContributionPost,
+    EpochCall,
+    JobEnd,
+    JobStart,
+    ManifestPost,
+    Message,
+    Opened,
+    Outcome,
+    Roster,
+    Statement,
+)
+from fedanomaly.protocol.rounds import Round, RoundState
+from fedanomaly.protocol.settings import Settings, policy_hash
+from fedanomaly.protocol.transcript import Transcript
+from fedanomaly.types.canonical import HASH_BYTES
+
+Blob = Callable[[bytes], bytes]
+"""Returns the attachment with a digest."""
+
+NO_TAG = bytes(HASH_BYTES)
+TEST_FIELDS = 64
+TEST_FIELD_BITS = 24
+MAX_DEAL_BYTES = 4 << 20
+
+
+class Coordinator:
+    """The coordinator's side of the protocol.
+
+    Parameters
+    ----------
+    signer : Signer
+        The coordinator's identity.
+    settings : Settings
+        Used to open the log; afterwards the log's own settings stand.
+    federation : bytes
+        Identifier of the federation, 32 bytes.
+    """
+
+    def __init__(self, *, signer: Signer, settings: Settings, federation: bytes) -> None:
+        self.transcript = Transcript(federation, signer.public_key)
+        self._signer = signer
+        self._settings = settings
+        self._federation = federation
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the log."""
+        return self.transcript.settings or self._settings
+
+    def check(self, envelope: Envelope, attachment: bytes | None) -> None:
+        """Raise unless the envelope is acceptable as the next entry.
+
+        Parameters
+        ----------
+        envelope : Envelope
+            What was received.
+        attachment : bytes or None
+            The bytes that it names.
+
+        Raises
+        ------
+        ProtocolError
+            If it breaks the rules.
+        MessageError
+            If it, or its attachment, is malformed.
+        """
+        self.transcript.check(envelope)
+        if envelope.size == 0:
+            return
+        if attachment is None:
+            raise MessageError("the attachment is missing")
+        if envelope.kind == "deal" and envelope.size <= MAX_DEAL_BYTES:
+            return
+        if envelope.kind == "contribution":
+            body = ContributionPost.from_bytes(envelope.body)
+            Contribution.from_bytes(attachment, self._manifest(body.manifest)).check(self._manifest(body.manifest))
+        elif envelope.kind == "statement":
+            statement = Statement.from_bytes(envelope.body)
+            manifest = self._manifest(statement.manifest)
+            DecryptionShare.from_bytes(attachment, manifest).check(manifest)
+        else:
+            raise MessageError(f"a {envelope.kind} message of this size has no attachment")
+
+    def accept(self, entry: Entry) -> None:
+        """Fold a stored entry."""
+        self.transcript.add(entry)
+
+    def act(self, now_s: float, blob: Blob) -> Iterator[Post]:
+        """Yield what is due, until nothing is; the caller stores and accepts each post first.
+
+        Parameters
+        ----------
+        now_s : float
+            Unix seconds by the clock that stamps entries.
+        blob : callable
+            Returns the attachment with a digest.
+        """
+        while (post := self._due(now_s, blob)) is not None:
+            head = self.transcript.head
+            yield post
+            if self.transcript.head == head:
+                raise ProtocolError("a post must be stored and accepted before the next one")
+
+    def _due(self, now_s: float, blob: Blob) -> Post | None:
+        log = self.transcript
+        if log.settings is None:
+            return self._post(self._settings.founded())
+        job = log.open_job
+        if job:
+            return self._job(job, now_s, blob)
+        epoch = log.epoch
+        if epoch is None:
+            return self._call() if len(log.members) == log.settings.members else None
+        if epoch.state is not EpochState.LIVE:
+            return self._set_up(epoch)
+        for digest, _, _ in log.waiting():
+            number = 1 + max(job.number for job in log.jobs if job.epoch is epoch)
+            return self._post(JobStart(epoch=epoch.id, job=number, request=digest))
+        return None
+
+    def new_epoch(self) -> Post:
+        """Return the call for a new key epoch: after a lost key, or a used-up quota.
+
+        Raises
+        ------
+        ProtocolError
+            If a job is under way.
+        """
+        if self.transcript.open_job:
+            raise ProtocolError("a key epoch ends between jobs", hint="wait until the job has ended")
+        return self._call()
+
+    def _post(self, message: Message, attachment: bytes | None = None) -> Post:
+        return seal(self._signer, self._federation, message.kind, message.to_bytes(), attachment)
+
+    def _manifest(self, digest: bytes) -> Manifest:
+        round_ = self.transcript.round_of(digest)
+        if round_ is None or round_.manifest is None:
+            raise ProtocolError("no such manifest")
+        return round_.manifest
+
+    # Key epochs
+
+    def _call(self) -> Post:
+        settings = self.settings
+        return self._post(
+            EpochCall(
+                number=len(self.transcript.epochs) + 1,
+                threshold=settings.threshold,
+                policy=policy_hash(settings.members, settings.threshold, settings.quota),
+                identities=tuple(self.transcript.members),
+            )
+        )
+
+    def _set_up(self, epoch: Epoch) -> Post | None:
+        if epoch.state is EpochState.CALLED and len(epoch.hellos) == epoch.members:
+            hellos = tuple(epoch.hellos[index][1].digest for index in sorted(epoch.hellos))
+            return self._post(Roster(call=epoch.digest, hellos=hellos))
+        if epoch.state is not EpochState.TESTING:
+            return None
+        if not any(job.epoch is epoch for job in self.transcript.jobs):
+            return self._announce_test(epoch, number=0, passed=0)
+        untested = [entry for entry in self.transcript.epochs if not entry.tested]
+        return self._call() if len(untested) <= self.settings.attempts else None
+
+    def _announce_test(self, epoch: Epoch, *, number: int, passed: int) -> Post:
+        ask = Ask(
+            kind="test",
+            preset=list(Preset)[passed],
+            members=epoch.members,
+            threshold=epoch.call.threshold,
+            field_bits=TEST_FIELD_BITS,
+            fields=TEST_FIELDS,
+            epoch=epoch.id,
+            roster=epoch.roster_hash,
+            policy=epoch.call.policy,
+            job=SELF_TEST,
+            round=number,
+            step=passed,
+            schema=NO_TAG,
+            step_tag=NO_TAG,
+            state_tag=NO_TAG,
+        )
+        return self._post(Announce(ask=ask.to_bytes()))
+
+    # Jobs
+
+    def _job(self, job: Job, now_s: float, blob: Blob) -> Post | None:
+        if job.open_round:
+            return self._round(job, job.open_round, now_s, blob)
+        if job.rounds and job.rounds[-1].state is RoundState.REJECTED:
+            return self._end(job, JobState.REJECTED, "the members rejected a sum; the state before stands")
+        if job.number == SELF_TEST:
+            return self._self_test(job)
+        if not job.rounds and not job.answered() and now_s < job.since + self.settings.join_s:
+            return None
+        point = job.point()
+        if point is None or (not job.rounds and len(job.takes_part()) < self.settings.least):
+            return self._end(job, JobState.VOID, self._too_few(job))
+        if point.next_step.trained:
+            return self._end(job, JobState.ACCEPTED, "trained")
+        tries = len(job.rounds) - job.rounds.index(point.previous) - 1 if point.previous else len(job.rounds)
+        if tries >= self.settings.attempts or self._lost(job, point):
+            return self._end(job, JobState.VOID, job.rounds[-1].reason if job.rounds else self._too_few(job))
+        return self._announce(job, point)
+
+    def _self_test(self, job: Job) -> Post:
+        if len(job.accepted) == len(Preset):
+            return self._end(job, JobState.ACCEPTED, "every ring opens what it should")
+        if len(job.rounds) - len(job.accepted) >= self.settings.attempts:
+            return self._end(job, JobState.VOID, "the self-test did not pass")
+        return self._announce_test(job.epoch, number=len(job.rounds), passed=len(job.accepted))
+
+    def _too_few(self, job: Job) -> str:
+        reasons = "; ".join(
+            f"{self._name(job, member)}: {reason}" for member, reason in sorted(job.declined.items())
+        )
+        text = f"{len(job.takes_part())} members are ready from the same state, {self.settings.least} are needed"
+        return f"{text} ({reasons})" if reasons else text
+
+    def _name(self, job: Job, member: int) -> str:
+        return self.transcript.members[job.epoch.call.identities[member - 1]]
+
+    def _lost(self, job: Job, point: Point) -> bool:
+        """Whether a member without whom the job cannot go on has declined."""
+        present = set(job.takes_part())
+        return not set(point.fixed) <= present if point.fixed else len(present) < self.settings.least
+
+    def _announce(self, job: Job, point: Point) -> Post:
+        if job.request is None:
+            raise ProtocolError("the self-test is announced apart")
+        following = point.next_step
+        ask = Ask(
+            kind="sum",
+            preset=Preset(following.preset),
+            members=job.epoch.members,
+            threshold=job.epoch.call.threshold,
+            field_bits=following.field_bits,
+            fields=following.fields,
+            epoch=job.epoch.id,
+            roster=job.epoch.roster_hash,
+            policy=job.epoch.call.policy,
+            job=job.number,
+            round=len(job.rounds),
+            step=point.step,
+            schema=job.request.schema,
+            step_tag=following.step_tag,
+            state_tag=point.state_tag,
+        )
+        return self._post(Announce(ask=ask.to_bytes()))
+
+    def _end(self, job: Job, outcome: JobState, reason: str) -> Post:
+        return self._post(JobEnd(epoch=job.epoch.id, job=job.number, outcome=outcome.value, reason=reason))
+
+    # Rounds
+
+    def _round(self, job: Job, round_: Round, now_s: float, blob: Blob) -> Post | None:
+        if round_.abandoned is not None:
+            return self._after_abandon(round_, now_s)
+        match round_.state:
+            case RoundState.ANNOUNCED | RoundState.JOINING:
+                return self._joining(job, round_, now_s)
+            case RoundState.COLLECTING:
+                return self._collecting(job, round_, now_s)
+            case RoundState.CLOSED | RoundState.OPENING:
+                return self._opening(round_, now_s, blob)
+            case _:
+                return self._voting(round_, now_s)
+
+    def _joining(self, job: Job, round_: Round, now_s: float) -> Post | None:
+        point = job.point() if job.request else None
+        fixed = (point.fixed if point else ()) or self._fixed_by_rows(job, round_)
+        expected = set(fixed or (job.takes_part() if job.request else range(1, job.epoch.members + 1)))
+        gone = expected & job.declined.keys()
+        if not expected - gone <= round_.joins.keys() and now_s < round_.since + self.settings.join_s:
+            return None
+        joined = tuple(sorted(round_.joins))
+        if len(joined) < self.settings.least:
+            return self._void(round_, "too few members joined")
+        if not set(fixed) <= set(joined):
+            return self._void(round_, "a member of the job's fixed set did not join")
+        previous = point.previous if point else None
+        certificate = previous.certificate() if previous else None
+        manifest = Manifest.build(
+            round_.ask,
+            joins=tuple(round_.joins[index] for index in joined),
+            decryptors=_decryptors(joined, fixed, round_.ask.threshold),
+            fixed=fixed,
+            previous=previous.opened.attachment if previous and previous.opened else NO_TAG,
+            certificate=write_all(certificate.statements) if certificate else b"",
+        )
+        return self._post(ManifestPost(manifest=manifest.raw))
+
+    def _fixed_by_rows(self, job: Job, round_: Round) -> tuple[int, ...]:
+        """Return the set that sums over the same rows were opened to before, if any.
+
+        Members insist on it (the differencing guard); naming it here lets another
+        job over the same rows run at all.
+        """
+        if job.request is None:
+            return ()
+        for earlier in reversed(list(self.transcript.rounds.values())):
+            manifest, certificate = earlier.manifest, earlier.certificate()
+            if manifest is None or manifest.ask.kind != "sum" or certificate is None or certificate.void:
+                continue
+            before = {earlier.identities[join.member - 1]: join.generation for join in manifest.joins}
+            opened = {earlier.identities[index - 1] for index in certificate.contributors}
+            now = {round_.identities[member - 1]: join.generation for member, join in round_.joins.items()}
+            if any(now.get(identity) == before[identity] for identity in opened):
+                named = (index for index, key in enumerate(round_.identities, 1) if key in opened)
+                return tuple(named)
+        return ()
+
+    def _collecting(self, job: Job, round_: Round, now_s: float) -> Post | None:
+        manifest = _manifest_of(round_)
+        wanted = set(manifest.fixed or manifest.joined)
+        arrived = set(round_.contributions)
+        gone = wanted & job.declined.keys()
+        if not wanted - gone <= arrived and now_s < round_.since + self.settings.contribute_s:
+            return None
+        contributors = manifest.fixed or tuple(sorted(arrived & wanted))
+        if not set(contributors) <= arrived or not manifest.may_open(contributors):
+            return self._abandon(round_, "too few contributions arrived")
+        if not set(manifest.decryptors) <= arrived:
+            return self._abandon(round_, "a decryptor did not contribute")
+        digests = tuple(round_.contributions[index].attachment for index in contributors)
+        return self._post(Close(manifest=manifest.hash, contributors=contributors, contributions=digests))
+
+    def _opening(self, round_: Round, now_s: float, blob: Blob) -> Post | None:
+        manifest = _manifest_of(round_)
+        said = {index: statement.opens for index, (statement, _) in round_.statements.items()}
+        if not all(said.values()):
+            return self._abandon(round_, "a decryptor declared the manifest void")
+        if set(said) != set(manifest.decryptors):
+            late = now_s >= round_.since + self.settings.statement_s
+            return self._abandon(round_, "a decryptor did not answer") if late else None
+        with Accumulator(manifest) as total:
+            for index in round_.contributors:
+                attached = blob(round_.contributions[index].attachment)
+                total.add(Contribution.from_bytes(attached, manifest))
+            for index in manifest.decryptors:
+                attached = blob(round_.statements[index][1].attachment)
+                total.add(DecryptionShare.from_bytes(attached, manifest))
+            masked = total.total()
+        return self._post(Opened(manifest=manifest.hash, contributors=round_.contributors), masked.to_bytes())
+
+    def _voting(self, round_: Round, now_s: float) -> Post | None:
+        if round_.winning_vote() is not None:
+            return self._outcome(round_, RoundState.ACCEPTED, "a quorum accepted the sum")
+        if not round_.can_still_win():
+            return self._outcome(round_, RoundState.REJECTED, "the members do not agree on the sum")
+        if now_s >= round_.since + self.settings.vote_s:
+            return self._outcome(round_, RoundState.REJECTED, "too few members voted in time")
+        return None
+
+    def _after_abandon(self, round_: Round, now_s: float) -> Post | None:
+        certificate = round_.certificate()
+        late = now_s >= round_.since + self.settings.statement_s
+        if certificate or late:
+            return self._void(round_, round_.abandoned or "abandoned")
+        return None
+
+    def _abandon(self, round_: Round, reason: str) -> Post:
+        return self._post(Abandon(manifest=_manifest_of(round_).hash, reason=reason))
+
+    def _void(self, round_: Round, reason: str) -> Post:
+        return self._outcome(round_, RoundState.VOID, reason)
+
+    def _outcome(self, round_: Round, outcome: RoundState, reason: str) -> Post:
+        return self._post(Outcome(ask=round_.ask.digest, outcome=outcome.value, reason=reason))
+
+
+def _decryptors(joined: tuple[int, ...], fixed: tuple[int, ...], threshold: int) -> tuple[int, ...]:
+    """Choose min(|J|, t + 2) decryptors, those who must contribute anyway first."""
+    wanted = min(len(joined), threshold + 2)
+    first = [index for index in joined if index in fixed]
+    rest = [index for index in joined if index not in fixed]
+    return tuple(sorted((first + rest)[:wanted]))
+
+
+def _manifest_of(round_: Round) -> Manifest:
+    if round_.manifest is None:
+        raise ProtocolError("the round has no manifest")
+    return round_.manifest
