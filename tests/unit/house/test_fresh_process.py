@@ -1,0 +1,49 @@
+"""What a fresh process loads, and what it must not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+HEAVY = ("numpy", "scipy", "sklearn", "pyarrow", "cffi", "fastapi", "sqlalchemy", "httpx2", "typer")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the modules of a fresh process after one statement."""
+    program = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(ran.stdout))
+
+
+@pytest.fixture(scope="module")
+def of_coordinator() -> set[str]:
+    # Every module of the room, not only what its front door happens to import.
+    return loaded_by(
+        "import fedanomaly.coordinator as room, importlib, pkgutil\n"
+        "for module in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
+        "    importlib.import_module(module.name)"
+    )
+
+
+def test_the_package_itself_is_lazy() -> None:
+    assert loaded_by("import fedanomaly").isdisjoint(HEAVY)
+
+
+def test_the_coordinator_loads_no_secret(of_coordinator: set[str]) -> None:
+    assert "fedanomaly.coordinator" in of_coordinator
+    assert "fedanomaly.fhe.secret" not in of_coordinator
+    assert not {name for name in of_coordinator if name.startswith(("fedanomaly.node", "fedanomaly.simulation"))}
+
+
+def test_the_coordinator_loads_no_detector(of_coordinator: set[str]) -> None:
+    assert "sklearn" not in of_coordinator
+    assert not {name for name in of_coordinator if name.startswith("fedanomaly.detectors")}
+
+
+def test_the_command_is_installed() -> None:
+    (command,) = entry_points(group="console_scripts", name="fedanomaly")
+    assert callable(command.load())
