@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Self
 
 from fedanomaly.errors import CapacityError, MessageError, NotFoundError, ReplayError, UnavailableError
-from fedanomaly.storage.digests import DIGEST_BYTES, part_bytes, part_count
 from fedanomaly.storage.durable import TEMPORARY_SUFFIX, NewFile, remove_left_overs, sync_folder, write_durably
 
 CHUNK_BYTES = 256 * 1024
+DIGEST_BYTES = 32
 # An upload counts as this much at least: folders of tiny ones fill a disk as well.
 LEAST_STAGED_BYTES = 64 * 1024
 _WHOLE = "whole"
@@ -90,6 +90,8 @@ class BlobStore:
     ----------
     root : Path
         Its folder; made if it is not there.
+    part_bytes : int
+        Size of all parts of an upload but the last.
     max_blob_bytes : int
         Size that no blob may exceed.
     max_staged_bytes : int
@@ -97,8 +99,9 @@ class BlobStore:
         than `max_blob_bytes`.
     """
 
-    def __init__(self, root: Path, *, max_blob_bytes: int, max_staged_bytes: int) -> None:
+    def __init__(self, root: Path, *, part_bytes: int, max_blob_bytes: int, max_staged_bytes: int) -> None:
         self.max_blob_bytes = max_blob_bytes
+        self._part_bytes = part_bytes
         self._max_staged_bytes = max(max_staged_bytes, max_blob_bytes)
         self._kept = root / "kept"
         self._staged = root / "staged"
@@ -136,7 +139,7 @@ class BlobStore:
         digest : bytes
             Name of the blob.
         size : int
-            Size of the blob in bytes; all parts but the last are `PART_BYTES` long.
+            Size of the blob in bytes.
         number : int
             Which part, from 0.
         part_digest : bytes
@@ -151,7 +154,9 @@ class BlobStore:
         ReplayError
             If the part is there with another digest.
         """
-        expected = part_bytes(size, number)
+        if not 0 <= number < self._part_count(size):
+            raise MessageError("the blob has no such part")
+        expected = min(self._part_bytes, size - number * self._part_bytes)
         with self._lock, _Disk():
             present = self.parts(owner, digest, size)
             if present is None or present.get(number) == part_digest:
@@ -177,7 +182,7 @@ class BlobStore:
             present = self.parts(owner, digest, size)
             if present is None:
                 return
-            if len(present) != part_count(size):
+            if len(present) != self._part_count(size):
                 raise MessageError("parts of the blob are missing")
             folder = self._folder(owner, digest, size)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -247,6 +252,9 @@ class BlobStore:
             while start < stop and (piece := file.read(min(CHUNK_BYTES, stop - start))):
                 start += len(piece)
                 yield piece
+
+    def _part_count(self, size: int) -> int:
+        return -(-size // self._part_bytes)
 
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.max_blob_bytes:

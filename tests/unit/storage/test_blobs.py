@@ -8,20 +8,15 @@ import os
 import pytest
 
 from fedanomaly.errors import CapacityError, MessageError, NotFoundError, ReplayError, UnavailableError
-from fedanomaly.storage import BlobStore, digests, parse_digest, part_bytes, part_count, write_durably
+from fedanomaly.storage import BlobStore, write_durably
 
 A, B = b"a" * 32, b"b" * 32
 PART = 1000
 
 
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr(digests, "PART_BYTES", PART)
-
-
 @pytest.fixture
 def open_store(tmp_path):
-    return lambda: BlobStore(tmp_path / "blobs", max_blob_bytes=100_000, max_staged_bytes=200_000)
+    return lambda: BlobStore(tmp_path / "blobs", part_bytes=PART, max_blob_bytes=100_000, max_staged_bytes=200_000)
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ def put_part(store, owner, data, number, *, part=None, said=None) -> None:
 
 
 def upload(store, owner, data) -> bytes:
-    for number in range(part_count(len(data))):
+    for number in range(-(-len(data) // PART)):
         put_part(store, owner, data, number)
     store.complete(owner, sha256(data), len(data))
     return sha256(data)
@@ -231,14 +226,6 @@ def test_a_disk_that_fails_may_be_retried(store):
         store.put(b"y")
 
 
-@pytest.mark.parametrize(
-    "name", ["", "..", "../" * 21 + "x", "A" * 64, "a" * 63, "a" * 65, "a" * 63 + "/", "a" * 64 + "\n", "٣" * 64]
-)
-def test_what_is_no_digest_is_no_name(name):
-    with pytest.raises(MessageError):
-        parse_digest(name)
-
-
 @pytest.mark.parametrize("digest", [b"", b"../../../etc/passwd", bytes(31), bytes(33)])
 def test_bytes_that_are_no_digest_make_no_path(store, digest):
     for call in (
@@ -249,12 +236,6 @@ def test_bytes_that_are_no_digest_make_no_path(store, digest):
     ):
         with pytest.raises(MessageError):
             call()
-
-
-def test_parts_are_cut_at_fixed_places():
-    assert [part_bytes(2500, n) for n in range(part_count(2500))] == [1000, 1000, 500]
-    assert part_count(0) == 0
-    assert parse_digest(A.hex()) == A
 
 
 def test_a_durable_write_replaces_the_old_file_and_is_private(tmp_path):
