@@ -1,0 +1,1 @@
+"""Measurements against a peer, each in one run: `make bench`. See README.md here."""
