@@ -1,1 +1,30 @@
 """Anomaly detection that competing organisations learn together, under encryption."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedanomaly import datasets, detectors, features
+    from fedanomaly.client import Client
+    from fedanomaly.simulation import simulate
+
+__version__ = "0.1.0"
+__all__ = ["Client", "datasets", "detectors", "features", "simulate"]
+
+_ROOMS = frozenset({"datasets", "detectors", "features"})
+_HOMES = {"Client": "fedanomaly.client", "simulate": "fedanomaly.simulation"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module, a class or a function
+    # Lazy: scikit-learn and the engine are loaded by whoever needs them.
+    if name in _ROOMS:
+        return importlib.import_module(f"fedanomaly.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'fedanomaly' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -56,6 +56,9 @@ class State:
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State.from_bytes, (self.to_bytes(),)
+
     def with_arrays(self, **arrays: Integers) -> State:
         """Return this state with further arrays; a name is set once."""
         known = set(arrays) & set(self.arrays)

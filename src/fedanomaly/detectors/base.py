@@ -1,0 +1,281 @@
+"""The contract of a detector: learn from sums, score like scikit-learn."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from numbers import Real
+from typing import Any, ClassVar, Protocol, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fedanomaly.detectors.cells import number
+from fedanomaly.detectors.scaling import Scaling, rows_of
+from fedanomaly.detectors.threshold import Threshold
+from fedanomaly.errors import DataError, RefusedError, ShapeError, VersionError
+from fedanomaly.types import Floats, Integers, Quantiser, State, Statistics, Step, Total
+
+
+class Stage(Protocol):
+    """Some steps of a job that belong together; their names start with ``prefix/``."""
+
+    prefix: str
+
+    def next_step(self, state: State) -> Step | None:
+        """Return what to sum next, or None once the stage is done; follows from the state alone."""
+        ...
+
+    def local(self, step: Step, X: Floats, state: State) -> Statistics:
+        """Return one member's plaintext statistic."""
+        ...
+
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Return the state that holds the opened integers of `total`; pure."""
+        ...
+
+
+class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base of every detector.
+
+    A detector is trained by a loop: ask `next_step` what to sum, compute it
+    with `local` where the rows are, add it over the members, `merge` the total
+    into the state. `fit` is that loop with one member, so a federation of parts
+    gives exactly what `fit` gives on all their rows together.
+
+    A subclass sets `name` and `version`, and implements `stages`, `score_rows`
+    and `share_rows`. Its file in this package is all that registers it.
+
+    Parameters
+    ----------
+    contamination : float in (0, 0.5], default=0.01
+        Share of all members' training rows that score above the threshold.
+
+    Attributes
+    ----------
+    state_ : State
+        What was learnt: opened integers and declared parameters.
+    offset_ : float
+        Minus the threshold; ``decision_function = score_samples - offset_``.
+    n_features_in_ : int
+        Columns seen in training.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+    }
+
+    def __init__(self, *, contamination: float = 0.01) -> None:
+        self.contamination = contamination
+
+    # What a subclass brings.
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the stages between scaling and threshold."""
+
+    @abstractmethod
+    def score_rows(self, X: Floats, state: State) -> Floats:
+        """Return the score of every row, at least 0 and finite; needs all stages but the threshold."""
+
+    @abstractmethod
+    def share_rows(self, X: Floats, state: State) -> Floats:
+        """Return what every feature adds to the score of every row."""
+
+    def circuit(self) -> None:
+        """Return the score as an encrypted computation; None: it has none."""
+        return
+
+    # Learning from sums.
+
+    def params(self) -> dict[str, Any]:
+        """Return the declared parameters as plain JSON values."""
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.get_params(deep=False).items()
+        }
+
+    def initial_state(self, n_features: int) -> State:
+        """Return the state before the first step; the same at every member.
+
+        Parameters
+        ----------
+        n_features : int
+            Columns of the encoded rows.
+        """
+        self._validate_params()
+        if n_features < 1:
+            raise ShapeError("a detector needs at least one column")
+        return State(self.name, self.version, self.params(), {"features": np.array([n_features])})
+
+    def next_step(self, state: State) -> Step | None:
+        """Return what to sum next, or None once trained.
+
+        Raises
+        ------
+        VersionError
+            If the state is that of another detector, version or parameters.
+        """
+        self._check_state(state)
+        for stage in self._all_stages():
+            step = stage.next_step(state)
+            if step is not None:
+                return step
+        return None
+
+    def local(self, step: Step, X: Floats, state: State) -> Statistics:
+        """Return one member's plaintext statistic; it never leaves the organisation unencrypted.
+
+        Parameters
+        ----------
+        step : Step
+            What `next_step` returned for `state`.
+        X : float64 array of shape (n_samples, n_features)
+            The member's rows, none is fine. NaN is a missing reading. Neither
+            modified nor kept.
+        state : State
+            The current state of the job.
+
+        Raises
+        ------
+        DataError
+            If a reading is infinite.
+        ShapeError
+            If `X` has other columns than the state.
+        RefusedError
+            If the step does not follow from the state.
+        """
+        rows = np.asarray(X, dtype=np.float64)
+        wanted = int(state["features"][0])
+        if rows.ndim != 2 or rows.shape[1] != wanted:
+            raise ShapeError(f"rows of shape {rows.shape} do not have the {wanted} columns of the job")
+        if np.isinf(rows).any():
+            columns = np.flatnonzero(np.isinf(rows).any(axis=0)).tolist()
+            raise DataError(f"infinite readings in columns {columns}", hint="use NaN for a missing reading")
+        return self._stage(step, state).local(step, rows, state)
+
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Return the next state; pure, and the same at every member.
+
+        Parameters
+        ----------
+        step : Step
+            What `next_step` returned for `state`.
+        total : Total
+            The opened sum.
+        state : State
+            The current state of the job.
+        """
+        return self._stage(step, state).merge(step, total, state)
+
+    def with_state(self, state: State) -> Self:
+        """Return a fitted copy of this detector that scores with `state`.
+
+        Raises
+        ------
+        VersionError
+            If the state is that of another detector, version or parameters.
+        DataError
+            If its training has not ended.
+        """
+        if self.next_step(state) is not None:
+            raise DataError("this state is not trained yet", hint="run its remaining steps first")
+        fitted: Self = type(self)(**self.get_params(deep=False))
+        return fitted._learnt(state)  # noqa: SLF001 - an object of this very class
+
+    # The contract of scikit-learn.
+
+    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn passes y
+        """Train on one table: the federated loop with one member and no encryption.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; NaN is a missing reading. Not kept.
+        y : ignored
+            Present for scikit-learn.
+        """
+        rows = self._validated(X, reset=True, ensure_min_samples=1)
+        state = self.initial_state(rows.shape[1])
+        while (step := self.next_step(state)) is not None:
+            quantiser = Quantiser(step=step, members=1)
+            sums = quantiser.quantise(self.local(step, rows, state))
+            state = self.merge(step, quantiser.total(sums, 1), state)
+        return self._learnt(state)
+
+    def anomaly_scores(self, X: npt.ArrayLike) -> Floats:
+        """Return scores, at least 0; high is anomalous.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, none is fine; NaN is a missing reading.
+
+        Returns
+        -------
+        float64 array of shape (n_samples,)
+        """
+        return self.score_rows(self._checked(X), self.state_)
+
+    def explain(self, X: npt.ArrayLike) -> Floats:
+        """Return what every feature adds to the score.
+
+        Returns
+        -------
+        float64 array of shape (n_samples, n_features)
+            Rows add up to `anomaly_scores`, but for rounding.
+        """
+        return self.share_rows(self._checked(X), self.state_)
+
+    def score_samples(self, X: npt.ArrayLike) -> Floats:
+        """Return minus `anomaly_scores`: low is anomalous, as scikit-learn has it."""
+        return -self.anomaly_scores(X)
+
+    def decision_function(self, X: npt.ArrayLike) -> Floats:
+        """Return `score_samples` above the threshold: negative is an outlier."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: npt.ArrayLike) -> Integers:
+        """Return -1 for outliers and +1 for inliers."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    # Inside.
+
+    def _all_stages(self) -> tuple[Stage, ...]:
+        return (Scaling(), *self.stages(), Threshold(self.score_rows))
+
+    def _stage(self, step: Step, state: State) -> Stage:
+        if step != self.next_step(state):
+            raise RefusedError(f"step {step.name} does not follow from the state")
+        (stage,) = (stage for stage in self._all_stages() if step.name.split("/")[0] == stage.prefix)
+        return stage
+
+    def _check_state(self, state: State) -> None:
+        if (state.detector, state.version) != (self.name, self.version):
+            raise VersionError(f"a state of {state.detector} {state.version} is not for {self.name} {self.version}")
+        if dict(state.params) != self.params():
+            raise VersionError(f"the state was learnt with other parameters of {self.name}")
+
+    def _learnt(self, state: State) -> Self:
+        self.state_ = state
+        self.n_features_in_ = int(state["features"][0])
+        self.n_rows_ = rows_of(state)
+        self.offset_ = -number(int(state["score/threshold"][0]))
+        return self
+
+    def _checked(self, X: npt.ArrayLike) -> Floats:
+        check_is_fitted(self, "state_")
+        return self._validated(X, reset=False, ensure_min_samples=0)
+
+    def _validated(self, X: Any, **how: Any) -> Floats:  # noqa: ANN401 - passed on
+        return cast("Floats", validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", **how))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

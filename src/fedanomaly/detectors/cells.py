@@ -1,0 +1,151 @@
+"""Quantiles from sums: histograms over the order of floating-point numbers.
+
+The bits of a float64, read as a signed integer, sort like the number itself
+(IEEE 754, section 5.10). So a partition of that integer line needs no declared
+range: a first histogram of a few hundred cells covers every finite number, and
+the cells that hold a wanted quantile are split again, round after round.
+Everything here is integer arithmetic, hence the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from fedanomaly.types import Floats, Integers
+
+FLIP = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+BINADE = 1 << 52
+"""Keys between one power of two and the next."""
+
+
+def keys(values: Floats) -> Integers:
+    """Return integers that sort like `values`; minus zero counts as zero.
+
+    Parameters
+    ----------
+    values : float64 array of any shape
+        Finite numbers.
+    """
+    bits = (np.asarray(values, dtype=np.float64) + 0.0).view(np.int64)
+    return bits ^ ((bits >> np.int64(63)) & FLIP)
+
+
+def numbers(keys: Integers) -> Floats:
+    """Return the numbers of `keys`: the inverse of `keys`."""
+    wanted = np.asarray(keys, dtype=np.int64)
+    return (wanted ^ ((wanted >> np.int64(63)) & FLIP)).view(np.float64)
+
+
+def key(value: float) -> int:
+    """Return the key of one number."""
+    return int(keys(np.array([value]))[0])
+
+
+def number(wanted: int) -> float:
+    """Return the number of one key."""
+    return float(numbers(np.array([wanted], dtype=np.int64))[0])
+
+
+def _everywhere() -> Integers:
+    far = [-1022, -512, -256, -128, -64, -40, *range(44, 64, 4), 64, 128, 256, 512, 1023]
+    edges = {key(float(np.finfo(np.float64).max)) + 1, *(key(2.0**exponent) for exponent in far)}
+    for exponent in range(-24, 41):
+        for mantissa in (1.0, 1.5):
+            at = key(mantissa * 2.0**exponent)
+            edges.add(at)
+            if 0 <= exponent <= 20:
+                edges.add(at + 1)
+    # The key of -x is -1 - key(x), so the cell [a, b) mirrors to [-b, -a).
+    return np.array(sorted({0, 1} | edges | {-edge for edge in edges}), dtype=np.int64)
+
+
+EVERYWHERE = _everywhere()
+"""Edges of the first histogram: half binades, and cells that hold one number
+only for zero and for small whole numbers, on which real columns pile up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One column's histogram on a partition of the key line.
+
+    Parameters
+    ----------
+    edges : int64 array of shape (n_cells + 1,)
+        Rising keys; cell i is ``edges[i] <= key < edges[i + 1]``.
+    counts : int64 array of shape (n_cells,)
+        Readings in every cell, summed over the members.
+    """
+
+    edges: Integers
+    counts: Integers
+
+    @property
+    def total(self) -> int:
+        """Number of readings."""
+        return int(self.counts.sum())
+
+    def locate(self, rank: int) -> tuple[int, int]:
+        """Return the cell of the reading at `rank` (from 0) and its key, interpolated."""
+        upto = np.cumsum(self.counts)
+        cell = int(np.searchsorted(upto, rank, side="right"))
+        count = int(self.counts[cell])
+        inside = rank - (int(upto[cell]) - count)
+        low, high = int(self.edges[cell]), int(self.edges[cell + 1])
+        return cell, low + (high - low) * (2 * inside + 1) // (2 * count)
+
+    def width(self, cell: int) -> float:
+        """Return the width of a cell in the unit of the column."""
+        with np.errstate(over="ignore"):
+            low, high = numbers(self.edges[cell : cell + 2])
+            return float(high - low)
+
+    def is_point(self, cell: int) -> bool:
+        """Whether a cell holds one number only."""
+        return int(self.edges[cell + 1]) - int(self.edges[cell]) <= 1
+
+    def split(self, cells: Sequence[int], budget: int) -> Integers:
+        """Return the edges of the finer cells that replace `cells`, one list after the other.
+
+        Parameters
+        ----------
+        cells : sequence of int
+            Distinct cells, rising; none is a point.
+        budget : int
+            Most finer cells, over all of `cells`.
+
+        Returns
+        -------
+        int64 array of shape (n_finer, 2)
+            Lower and upper edge of every finer cell.
+        """
+        finer: list[tuple[int, int]] = []
+        for cell in cells:
+            low, high = int(self.edges[cell]), int(self.edges[cell + 1])
+            pieces = min(budget // len(cells), high - low)
+            finer += pairwise(low + (high - low) * i // pieces for i in range(pieces + 1))
+        return np.array(finer, dtype=np.int64)
+
+    def refined(self, finer: Integers, counts: Integers) -> Cells:
+        """Return the partition in which the finer cells stand for those that they cover."""
+        edges = np.union1d(self.edges, finer.ravel())
+        kept = dict(zip(self.edges[:-1].tolist(), self.counts.tolist(), strict=True))
+        kept.update(zip(finer[:, 0].tolist(), counts.tolist(), strict=True))
+        return Cells(edges, np.array([kept[edge] for edge in edges[:-1].tolist()], dtype=np.int64))
+
+
+def histogram(values: Integers, edges: Integers) -> Integers:
+    """Return how many keys lie in each cell ``edges[i] <= key < edges[i + 1]``."""
+    cell = np.searchsorted(edges, values, side="right") - 1
+    inside = (cell >= 0) & (cell < len(edges) - 1)
+    return np.bincount(cell[inside], minlength=len(edges) - 1).astype(np.int64)
+
+
+def histogram_of(values: Integers, finer: Integers) -> Integers:
+    """Return how many keys lie in each of the cells that `Cells.split` named."""
+    cell = np.searchsorted(finer[:, 0], values, side="right") - 1
+    inside = (cell >= 0) & (values < finer[np.maximum(cell, 0), 1])
+    return np.bincount(cell[inside], minlength=len(finer)).astype(np.int64)

@@ -1,0 +1,236 @@
+"""Robust scaling without declared ranges, as steps that are sums.
+
+Rows are counted first, so that later fields have narrow bounds. Then the
+quartiles of every column are searched in histograms. The rows come out as small
+whole numbers, so that whatever is summed of them afterwards is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram, histogram_of, key, keys, number, numbers
+from fedanomaly.errors import DataError
+from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
+
+MAX_ROWS = (1 << 32) - 1
+CELLS = 512
+REFINEMENTS = 4
+FINE = 16.0
+QUARTILES = 1.349
+"""Interquartile range of a standard normal."""
+LINEAR = 5.0
+LIMIT = 64.0
+CHUNK = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """How raw readings become whole numbers.
+
+    Parameters
+    ----------
+    center : float64 array of shape (n_features,)
+        Median of every column, in its unit; stands in for missing readings.
+    width : float64 array of shape (n_features,)
+        Robust standard deviation; 0 marks a column that does not vary and has
+        no weight.
+    grid : int
+        Steps to one `width`.
+    """
+
+    center: Floats
+    width: Floats
+    grid: int
+
+    @property
+    def limit(self) -> int:
+        """Largest magnitude of a standardised reading."""
+        return int(LIMIT) * self.grid
+
+    def standardise(self, X: Floats) -> Floats:
+        """Return whole numbers, held as floats for the sake of matrix products.
+
+        Up to 5 widths from the median a reading keeps its distance; beyond, the
+        distance grows with its logarithm, up to 64 widths, so that no single
+        reading rules a sum, and farther still scores higher.
+
+        Parameters
+        ----------
+        X : float64 array of shape (n_samples, n_features)
+            Raw readings; NaN is a missing one.
+
+        Returns
+        -------
+        float64 array of shape (n_samples, n_features)
+            In steps of ``width / grid``, at most `limit` from 0.
+        """
+        live = self.width > 0
+        with np.errstate(over="ignore"):
+            z = (X - self.center) / np.where(live, self.width, 1.0)
+        z[:, ~live] = 0.0
+        np.copyto(z, 0.0, where=np.isnan(z))
+        far = np.abs(z) > LINEAR
+        if far.any():
+            distance = np.minimum(np.abs(z[far]), np.finfo(np.float64).max)
+            z[far] = np.copysign(np.minimum(LINEAR * (1.0 + np.log(distance / LINEAR)), LIMIT), z[far])
+        z *= self.grid
+        return np.rint(z, out=z)
+
+    def chunks(self, X: Floats) -> Iterator[Floats]:
+        """Yield `standardise` of a few thousand rows at a time, so that memory stays flat."""
+        for start in range(0, len(X), CHUNK):
+            yield self.standardise(X[start : start + CHUNK])
+
+
+class Scaling:
+    """Steps ``rows``, ``scale/0`` (everywhere) and ``scale/1`` to ``scale/4`` (finer).
+
+    The search stops once the cells of a column's quartiles are fine against
+    their distance. Opened numbers alone decide it, so all members agree.
+    """
+
+    prefix = "scale"
+
+    def next_step(self, state: State) -> Step | None:
+        """Return the next step of the search, or None when every column has its scale."""
+        if "scale/center" in state:
+            return None
+        if "rows" not in state:
+            rows = FieldSpec(name="rows", shape=(1,), lower=0, upper=MAX_ROWS)
+            return Step(name="scale/rows", fields=(rows,))
+        turn = _turn(state)
+        shape = (int(state["features"][0]), len(EVERYWHERE) - 1) if turn == 0 else (len(_open_columns(state)), CELLS)
+        counts = FieldSpec(name="counts", shape=shape, lower=0, upper=rows_of(state))
+        return Step(name=f"scale/{turn}", fields=(counts,))
+
+    def local(self, step: Step, X: Floats, state: State) -> Statistics:
+        """Return this member's row count or histograms."""
+        if step.name == "scale/rows":
+            if len(X) > MAX_ROWS:
+                raise DataError(f"a member may bring at most {MAX_ROWS} rows to one job")
+            return {"rows": np.array([len(X)], dtype=np.int64)}
+        (field,) = step.fields
+        counts = np.zeros(field.shape, dtype=np.int64)
+        if step.name == "scale/0":
+            for column in range(len(counts)):
+                counts[column] = histogram(_present(X, column), EVERYWHERE)
+        else:
+            for at, (column, finer) in enumerate(_open_columns(state).items()):
+                counts[at, : len(finer)] = histogram_of(_present(X, column), finer)
+        return {"counts": counts}
+
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Add the opened counts; once fine enough, keep centre and width only."""
+        if step.name == "scale/rows":
+            if total["rows"][0] < 1:
+                raise DataError("no member has a row to train on")
+            return state.with_arrays(rows=total["rows"])
+        columns = _cells(state)
+        if step.name == "scale/0":
+            columns = [Cells(EVERYWHERE, counts) for counts in total["counts"]]
+        else:
+            for at, (column, finer) in enumerate(_open_columns(state).items()):
+                columns[column] = columns[column].refined(finer, total["counts"][at, : len(finer)])
+        kept = {name: array for name, array in state.arrays.items() if not name.startswith("scale/")}
+        turn = _turn(state) + 1
+        arrays = {
+            "scale/turn": np.array([turn]),
+            "scale/cells": np.array([len(cells.counts) for cells in columns]),
+            "scale/edges": np.concatenate([cells.edges for cells in columns]),
+            "scale/counts": np.concatenate([cells.counts for cells in columns]),
+        }
+        if turn > REFINEMENTS or not any(_coarse(cells) for cells in columns):
+            scales = [_scale(cells) for cells in columns]
+            arrays = {
+                "scale/center": np.array([center for center, _ in scales]),
+                "scale/width": np.array([key(width) for _, width in scales]),
+                "scale/present": np.array([cells.total for cells in columns]),
+            }
+        return State(state.detector, state.version, state.params, {**kept, **arrays})
+
+
+def rows_of(state: State) -> int:
+    """Return the opened number of rows of all members."""
+    return int(state["rows"][0])
+
+
+def scale_of(state: State) -> Scale:
+    """Return the learnt scale.
+
+    Notes
+    -----
+    The grid follows from the row count: a sum of products of two standardised
+    readings stays below 2^50, which leaves 8 bits for members in a field of 60.
+    """
+    spare = (50 - rows_of(state).bit_length()) // 2 - int(LIMIT).bit_length() + 1
+    grid = 1 << min(max(spare, 0), 8)
+    return Scale(numbers(state["scale/center"]), numbers(state["scale/width"]), grid)
+
+
+def _present(X: Floats, column: int) -> Integers:
+    readings = X[:, column]
+    return keys(readings[~np.isnan(readings)])
+
+
+def _turn(state: State) -> int:
+    return int(state["scale/turn"][0]) if "scale/turn" in state else 0
+
+
+def _cells(state: State) -> list[Cells]:
+    if "scale/turn" not in state:
+        return []
+    ends = np.cumsum(state["scale/cells"])
+    counts = np.split(state["scale/counts"], ends[:-1])
+    edges = np.split(state["scale/edges"], (ends + np.arange(1, len(ends) + 1))[:-1])
+    return [Cells(edge, count) for edge, count in zip(edges, counts, strict=True)]
+
+
+def _quartiles(cells: Cells) -> list[tuple[int, int]]:
+    return [cells.locate((cells.total - 1) * quarter // 4) for quarter in (1, 2, 3)]
+
+
+def _coarse(cells: Cells) -> list[int]:
+    """Return the cells to split: wide against the distance of the quartiles."""
+    if not cells.total:
+        return []
+    found = _quartiles(cells)
+    distance = number(found[2][1]) - number(found[0][1])
+    wanted = sorted({cell for cell, _ in found})
+    return [cell for cell in wanted if not cells.is_point(cell) and not cells.width(cell) * FINE <= distance]
+
+
+def _open_columns(state: State) -> dict[int, Integers]:
+    """Return the finer cells of every column that is not fine enough yet."""
+    columns = enumerate(_cells(state))
+    coarse = {column: (cells, _coarse(cells)) for column, cells in columns}
+    return {column: cells.split(wanted, CELLS) for column, (cells, wanted) in coarse.items() if wanted}
+
+
+def _scale(cells: Cells) -> tuple[int, float]:
+    """Return the key of the median, and the width.
+
+    Where half of the readings or more share one cell, the width is what a
+    binary column suggests: the standard deviation sqrt(p) |x - median| of rare
+    readings at their median distance, p being their share.
+    """
+    if not cells.total:
+        return key(0.0), 0.0
+    (first, low), (middle, center), (third, high) = _quartiles(cells)
+    if first != third:
+        return center, min((number(high) - number(low)) / QUARTILES, float(np.finfo(np.float64).max))
+    away = cells.counts.copy()
+    away[middle] = 0
+    if not away.any():
+        return center, 0.0
+    heads, tails = numbers(cells.edges[:-1]), numbers(np.maximum(cells.edges[1:] - 1, cells.edges[:-1]))
+    with np.errstate(over="ignore"):
+        distance = np.abs(heads / 2 + tails / 2 - number(center))
+    order = np.argsort(distance, kind="stable")
+    at = int(np.searchsorted(np.cumsum(away[order]), (int(away.sum()) + 1) // 2))
+    farthest = min(float(distance[order[at]]), float(np.finfo(np.float64).max))
+    return center, math.sqrt(int(away.sum()) / cells.total) * farthest
