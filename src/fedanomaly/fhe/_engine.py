@@ -25,7 +25,7 @@ from fedanomaly.errors import (
     RejectedError,
 )
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 LIBRARY = Path(__file__).parent.parent / "_native" / "libfedanomaly.so"
 
 _DECLARATIONS = """
@@ -34,15 +34,18 @@ int32_t fa_set_threads(int32_t n);
 int32_t fa_free(int64_t handle);
 int32_t fa_layout(int32_t preset, int32_t members, int32_t threshold, int32_t field_bits, int64_t fields, int64_t *out);
 int32_t fa_manifest_check(const uint8_t *manifest, int64_t n, uint8_t *hash_out);
+int32_t fa_message_check(const uint8_t *manifest, int64_t n, const uint8_t *message, int64_t n_message);
 
 int32_t fa_member_new(int32_t members, int32_t threshold, int32_t index, int64_t *handle);
+int32_t fa_member_facts(int64_t h, int64_t *out);
 int32_t fa_member_hello(int64_t h, uint8_t *out, int64_t cap, int64_t *out_len);
-int32_t fa_member_deal(int64_t h, int32_t to, const uint8_t *public_key, int64_t n_key, const uint8_t *info,
+int32_t fa_member_deal_bytes(int64_t *out);
+int32_t fa_member_deal(int64_t h, int32_t to, const uint8_t *hello, int64_t n_hello, const uint8_t *info,
                        int64_t n_info, uint8_t *out, int64_t cap, int64_t *out_len);
-int32_t fa_member_deal_bytes(int32_t members, int32_t threshold, int64_t *out);
 int32_t fa_member_receive(int64_t h, int32_t from, const uint8_t *hello, int64_t n_hello, const uint8_t *info,
                           int64_t n_info, const uint8_t *envelope, int64_t n_envelope);
 int32_t fa_member_finish(int64_t h, const uint8_t *epoch_id, const uint8_t *roster_hash, uint8_t *confirm_out);
+int32_t fa_member_seal_bytes(int64_t h, int64_t *out);
 int32_t fa_member_seal(int64_t h, const uint8_t *key, const uint8_t *aad, int64_t n_aad, uint8_t *out, int64_t cap,
                        int64_t *out_len);
 int32_t fa_member_unseal(const uint8_t *key, const uint8_t *aad, int64_t n_aad, const uint8_t *blob, int64_t n_blob,
@@ -65,10 +68,10 @@ int32_t fa_sum_result(int64_t handle, uint8_t *out, int64_t n);
 
 _ERRORS: dict[int, tuple[type[FedAnomalyError], str]] = {
     -1: (CryptoError, "an argument is out of range"),
-    -2: (CryptoError, "a buffer is too small"),
+    -2: (CryptoError, "a buffer has the wrong size"),
     -3: (CryptoError, "the object was closed before"),
     -4: (ConfigError, "no such parameters"),
-    -5: (CapacityError, "the step does not fit its ciphertexts"),
+    -5: (CapacityError, "the step does not fit its ciphertexts or its quota"),
     -6: (MessageError, "not a manifest, or not one for this member and key epoch"),
     -7: (MessageError, "not a message of this round"),
     -8: (RefusedError, "the engine refuses what the manifest asks"),
@@ -87,7 +90,7 @@ def _load() -> tuple[Any, int]:
     if not LIBRARY.exists():
         raise ConfigError(
             "the engine is missing from this installation",
-            hint="install a wheel, or build it with `pip install .` in the project's folder",
+            hint="install a wheel, or build it in the project's folder: python scripts/build_engine.py",
         )
     library = ffi.dlopen(str(LIBRARY))
     if library.fa_abi_version() != ABI_VERSION:

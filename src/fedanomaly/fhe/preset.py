@@ -76,7 +76,7 @@ def layout(preset: Preset, *, members: int, threshold: int, field_bits: int, fie
     FedAnomalyError
         If the parameters are impossible, or an entry does not fit.
     """
-    out = ffi.new("int64_t[8]")
+    out = ffi.new("int64_t[7]")
     call("fa_layout", int(preset), members, threshold, field_bits, fields, out)
     return Layout(
         preset=preset,
@@ -105,9 +105,7 @@ def best_layout(*, members: int, threshold: int, field_bits: int, fields: int) -
     found = []
     for preset in Preset:
         try:
-            found.append(
-                layout(preset, members=members, threshold=threshold, field_bits=field_bits, fields=fields)
-            )
+            found.append(layout(preset, members=members, threshold=threshold, field_bits=field_bits, fields=fields))
         except FedAnomalyError:
             continue
     if not found:

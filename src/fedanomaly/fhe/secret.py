@@ -18,9 +18,7 @@ from fedanomaly.fhe._engine import call, ffi
 from fedanomaly.fhe.manifest import Ask, Manifest
 from fedanomaly.fhe.sums import Contribution, DecryptionShare, MaskedSum
 
-COMMITMENT_BYTES = 32
 _HELLO_CAPACITY = 4096
-_SEAL_CAPACITY = 1 << 26
 
 
 class EpochSecrets:
@@ -52,8 +50,9 @@ class EpochSecrets:
 
     def seal(self, key: bytes, context: bytes) -> bytes:
         """Return all secrets sealed under a key of 32 bytes, bound to `context`."""
-        length, capacity = ffi.new("int64_t *"), self._seal_capacity()
-        out = bytearray(capacity)
+        length, capacity = ffi.new("int64_t *"), ffi.new("int64_t *")
+        call("fa_member_seal_bytes", self._open_handle(), capacity)
+        out = bytearray(capacity[0])
         call(
             "fa_member_seal",
             self._open_handle(),
@@ -61,7 +60,7 @@ class EpochSecrets:
             context,
             len(context),
             ffi.from_buffer("uint8_t[]", out),
-            capacity,
+            len(out),
             length,
         )
         return bytes(out[: length[0]])
@@ -73,11 +72,17 @@ class EpochSecrets:
         Raises
         ------
         MessageError
-            If the key, the context or a byte is another.
+            If the key, the context or a byte is another, or the secrets are not
+            those of this roster index.
         """
-        handle = ffi.new("int64_t *")
+        handle, facts = ffi.new("int64_t *"), ffi.new("int64_t[4]")
         call("fa_member_unseal", _exactly(key, 32), context, len(context), blob, len(blob), handle)
-        return cls(handle[0], members=members, threshold=threshold, index=index)
+        secrets = cls(handle[0], members=members, threshold=threshold, index=index)
+        call("fa_member_facts", handle[0], facts)
+        if tuple(facts)[:3] != (members, threshold, index):
+            secrets.close()
+            raise MessageError("the sealed secrets are of another member")
+        return secrets
 
     def hello(self) -> bytes:
         """Return the HPKE public key and the commitment to the group key part."""
@@ -101,15 +106,14 @@ class EpochSecrets:
             Version, roster, sender, receiver and purpose; authenticated.
         """
         size = ffi.new("int64_t *")
-        call("fa_member_deal_bytes", self._members, self._threshold, size)
+        call("fa_member_deal_bytes", size)
         out, length = bytearray(size[0]), ffi.new("int64_t *")
-        public_key = hello[:-COMMITMENT_BYTES]
         call(
             "fa_member_deal",
             self._open_handle(),
             to,
-            public_key,
-            len(public_key),
+            hello,
+            len(hello),
             info,
             len(info),
             ffi.from_buffer("uint8_t[]", out),
@@ -231,9 +235,7 @@ class EpochSecrets:
         )
         return DecryptionShare(manifest.hash, bytes(out))
 
-    def open(
-        self, manifest: Manifest, contributors: tuple[int, ...], masked: MaskedSum
-    ) -> npt.NDArray[np.uint64]:
+    def open(self, manifest: Manifest, contributors: tuple[int, ...], masked: MaskedSum) -> npt.NDArray[np.uint64]:
         """Open a masked sum.
 
         Returns
@@ -271,11 +273,6 @@ class EpochSecrets:
         if not self._handle:
             raise CryptoError("the secrets of this key epoch were erased")
         return self._handle
-
-    def _seal_capacity(self) -> int:
-        size = ffi.new("int64_t *")
-        call("fa_member_deal_bytes", self._members, self._threshold, size)
-        return min(_SEAL_CAPACITY, 65536 + size[0] * (self._members + self._threshold + 4))
 
     def __enter__(self) -> Self:
         return self

@@ -55,6 +55,19 @@ class _Message:
             raise MessageError(f"the {cls.label} belongs to another round")
         return message
 
+    def check(self, manifest: Manifest) -> None:
+        """Check the residues, so that a malformed upload is refused on receipt.
+
+        Raises
+        ------
+        MessageError
+            If the message is of another round, a residue is not below its
+            prime, or a padding bit is set.
+        """
+        if self.manifest != manifest.hash:
+            raise MessageError(f"the {self.label} belongs to another round")
+        call("fa_message_check", manifest.raw, len(manifest.raw), self.residues, len(self.residues))
+
     @classmethod
     def size_bytes(cls, manifest: Manifest) -> int:
         """Return the exact size of such a message in a round."""

@@ -1,0 +1,84 @@
+package member
+
+import (
+	"crypto/subtle"
+	"encoding/binary"
+
+	"fedanomaly/engine/fault"
+	"fedanomaly/engine/manifest"
+	"fedanomaly/engine/packed"
+	"fedanomaly/engine/workers"
+)
+
+// Open removes the group's mask from a masked sum and decodes it. Whatever is
+// wrong with manifest, set or sum, the answer is Rejected and out is zero: more
+// than one answer would be an oracle.
+func (m *Member) Open(raw []byte, contributors []int, sum []byte, out []uint64) error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if err := m.in(ready); err != nil {
+		return err
+	}
+	mf, err := m.parse(raw)
+	if err != nil || !mf.MayOpen(contributors) || mf.Layout.Check(sum) != nil {
+		return fault.Rejected
+	}
+	if len(out) != mf.Entries {
+		return fault.Buffer
+	}
+	if good, err := m.open(mf, contributors, sum, out); err != nil || !good {
+		clear(out)
+		return fault.Rejected
+	}
+	return nil
+}
+
+// open decodes everything before it judges anything.
+func (m *Member) open(mf *manifest.Manifest, contributors []int, sum []byte, out []uint64) (bool, error) {
+	pad, err := m.keys.groupKey("pad", mf.Job)
+	if err != nil {
+		return false, err
+	}
+	l, input := mf.Layout, ofSet("pad", mf, contributors)
+	verdicts := make([]packed.Verdict, l.Ciphertexts)
+	chi := make([]uint64, len(l.MACPrimes)) // each is written by one ciphertext
+	err = workers.Each(l.Ciphertexts, func(c int) {
+		s := l.Borrow()
+		defer l.Return(s)
+		m.addMask(l, s, pad, input, c, false)
+		l.Drop(s.X, l.Used(c)) // as the masked share was rounded
+		l.NegateWire(s.X, l.Used(c))
+		l.AddTo(s.X, sum, c)
+		verdicts[c] = l.Decode(s.X, c, out, chi)
+	})
+	if err != nil {
+		return false, err
+	}
+	var verdict packed.Verdict
+	for _, v := range verdicts {
+		verdict.Merge(v)
+	}
+	want, err := m.chi(mf, out)
+	if err != nil {
+		return false, err
+	}
+	return m.judge(l, verdict, len(contributors), out, chi, want), nil
+}
+
+// judge looks at everything at once.
+func (m *Member) judge(l packed.Layout, verdict packed.Verdict, contributors int, out, chi, want []uint64) bool {
+	most := uint64(contributors) * (1<<l.ValueBits - 1)
+	var over uint64
+	for _, v := range out {
+		over |= (most - v) >> 63
+	}
+	same := subtle.ConstantTimeCompare(words(chi), words(want))
+	return !verdict.Bad && over == 0 && same == 1
+}
+
+func words(in []uint64) (out []byte) {
+	for _, v := range in {
+		out = binary.LittleEndian.AppendUint64(out, v)
+	}
+	return
+}

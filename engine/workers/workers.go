@@ -1,0 +1,50 @@
+// Package workers spreads a vector over the cores.
+package workers
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"fedanomaly/engine/fault"
+)
+
+var limit atomic.Int64
+
+// Limit sets how many goroutines one call may use; 0 stands for all cores.
+func Limit(n int) { limit.Store(int64(n)) }
+
+// Each calls work for 0 .. n-1. A panic would end the whole process from a
+// goroutine that nobody can guard from outside, so it becomes an error here;
+// the items of that goroutine that were left are not done.
+func Each(n int, work func(i int)) error {
+	count := int(limit.Load())
+	if count <= 0 {
+		count = runtime.GOMAXPROCS(0)
+	}
+	count = min(count, n)
+	var broken atomic.Bool
+	run := func(start int) {
+		defer func() {
+			if recover() != nil {
+				broken.Store(true)
+			}
+		}()
+		for i := start; i < n; i += count {
+			work(i)
+		}
+	}
+	if count <= 1 {
+		run(0)
+	} else {
+		var group sync.WaitGroup
+		for start := range count {
+			group.Go(func() { run(start) })
+		}
+		group.Wait()
+	}
+	if broken.Load() {
+		return fault.Internal
+	}
+	return nil
+}
