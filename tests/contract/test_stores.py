@@ -194,6 +194,8 @@ class TestEnvelopeLog:
         await log.invite(b"h" * 32, "north", 100.0)
         for secret_hash in (b"h" * 32, b"i" * 32):
             with pytest.raises(RefusedError):
+                await log.admits(secret_hash, b"m" * 32, digest(b"env"), 100.0)
+            with pytest.raises(RefusedError):
                 await log.enrol(secret_hash, b"m" * 32, b"env", digest(b"env"), 100.0)
         assert await log.head() == 0
 
@@ -201,8 +203,7 @@ class TestEnvelopeLog:
         await log.invite(b"h" * 32, "north", 100.0)
         with pytest.raises(ReplayError):
             await log.invite(b"h" * 32, "south", 200.0)
-        assert await log.invited_name(b"h" * 32) == "north"
-        assert await log.invited_name(b"i" * 32) is None
+        assert await log.admits(b"h" * 32, b"m" * 32, b"d" * 32, 99.0) == "north"
 
     async def test_of_concurrent_enrolments_with_one_invitation_one_wins(self, log):
         await log.invite(b"h" * 32, "north", 100.0)
@@ -227,6 +228,6 @@ class TestEnvelopeLog:
         await log.close()
         again = await open_log()
         assert [r.data for r in await again.read(0, 9)] == [b"a"]
-        assert await again.invited_name(b"h" * 32) == "north"
+        assert await again.admits(b"h" * 32, b"m" * 32, b"d" * 32, 99.0) == "north"
         assert await add(again, b"b") == 2
         await again.close()

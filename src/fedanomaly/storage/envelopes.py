@@ -151,29 +151,20 @@ class EnvelopeLog:
                 raise ReplayError("there is such an invitation already")
             await connection.execute(sa.insert(invitations).values(values))
 
-    async def invited_name(self, secret_hash: bytes) -> str | None:
-        """Return the name that an invitation, used or not, was made out to."""
-        async with self._engine.begin() as connection:
-            row = await _invitation(connection, secret_hash)
-        return None if row is None else row.name
-
-    async def enrol(self, secret_hash: bytes, member: bytes, data: bytes, digest: bytes, received_at: float) -> int:
-        """Spend an invitation and append the enrolment, in one transaction.
+    async def admits(self, secret_hash: bytes, member: bytes, digest: bytes, now_s: float) -> str:
+        """Return the name that an invitation is made out to, if it admits this enrolment.
 
         Parameters
         ----------
         secret_hash : bytes
             Hash of the invitation's secret.
         member : bytes
-            Public key of 32 bytes that uses it.
-        data, digest, received_at
-            As in `append`.
-
-        Returns
-        -------
-        int
-            Position of the enrolment. The very same enrolment again gives it again:
-            its first answer may have been lost.
+            Public key of 32 bytes that wants in.
+        digest : bytes
+            SHA-256 of its enrolment. The very same enrolment again is admitted: its
+            first answer may have been lost.
+        now_s : float
+            Seconds since the Unix epoch.
 
         Raises
         ------
@@ -182,21 +173,47 @@ class EnvelopeLog:
         ReplayError
             If it was used for another enrolment.
         """
+        async with self._engine.begin() as connection:
+            return await _admit(connection, secret_hash, member, digest, now_s)
+
+    async def enrol(self, secret_hash: bytes, member: bytes, data: bytes, digest: bytes, received_at: float) -> int:
+        """Spend an invitation and append the enrolment, in one transaction.
+
+        Parameters
+        ----------
+        secret_hash, member
+            As in `admits`.
+        data, digest, received_at
+            As in `append`.
+
+        Returns
+        -------
+        int
+            Position of the enrolment.
+
+        Raises
+        ------
+        RefusedError, ReplayError
+            As in `admits`.
+        """
         async with self._write() as connection:
-            row = await _invitation(connection, secret_hash)
-            if row is None:
-                raise RefusedError("no such invitation")
-            if row.used_by is not None:
-                seq = await _find(connection, digest)
-                if row.used_by != member or seq is None:
-                    raise ReplayError("this invitation was used before")
-                return seq
-            if row.expires_at <= received_at:
-                raise RefusedError("this invitation has expired")
+            await _admit(connection, secret_hash, member, digest, received_at)
             await connection.execute(
                 sa.update(invitations).where(invitations.c.secret_hash == secret_hash).values(used_by=member)
             )
             return await _append(connection, data, digest, received_at)
+
+
+async def _admit(connection: AsyncConnection, secret_hash: bytes, member: bytes, digest: bytes, now_s: float) -> str:
+    row = await _invitation(connection, secret_hash)
+    if row is None:
+        raise RefusedError("there is no such invitation")
+    if row.used_by is not None:
+        if row.used_by != member or await _find(connection, digest) is None:
+            raise ReplayError("the invitation was used before")
+    elif row.expires_at <= now_s:
+        raise RefusedError("the invitation has expired")
+    return row.name
 
 
 async def _check_version(connection: AsyncConnection) -> None:

@@ -1,0 +1,65 @@
+"""What members may see of a federation's progress: names, states and sizes, all of it in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fedanomaly.errors import ProtocolError
+from fedanomaly.protocol import Job, Round, Transcript
+from fedanomaly.transport import wire
+
+
+def status_of(transcript: Transcript) -> wire.Status:
+    """Return the federation at a glance.
+
+    Raises
+    ------
+    ProtocolError
+        If the log is not open yet.
+    """
+    if transcript.settings is None:
+        raise ProtocolError("the log is not open yet")
+    epoch = transcript.epoch
+    return wire.Status(
+        name=transcript.settings.name,
+        head=transcript.head,
+        members=tuple(transcript.members.values()),
+        expected=transcript.settings.members,
+        threshold=transcript.settings.threshold,
+        epoch=len(transcript.epochs),
+        epoch_state=epoch.state.value if epoch else "enrolling",
+        jobs=tuple(_job(transcript, job) for job in transcript.jobs),
+    )
+
+
+def _job(transcript: Transcript, job: Job) -> wire.Job:
+    request = job.request
+    names = {index: transcript.members[key] for index, key in enumerate(job.epoch.call.identities, 1)}
+    return wire.Job(
+        number=job.number,
+        epoch=1 + transcript.epochs.index(job.epoch),
+        model=request.model if request else "self-test",
+        detector=request.detector if request else "",
+        requested_by=transcript.members.get(job.requested_by, "coordinator"),
+        state=job.state.value,
+        reason=job.reason,
+        rounds=tuple(_round(round_, names) for round_ in job.rounds),
+    )
+
+
+def _round(round_: Round, names: dict[int, str]) -> wire.Round:
+    def named(indices: Iterable[int]) -> tuple[str, ...]:
+        return tuple(names[index] for index in sorted(indices))
+
+    return wire.Round(
+        state=round_.state.value,
+        kind=round_.ask.kind,
+        step=round_.ask.step,
+        fields=round_.ask.fields,
+        joined=named(round_.joins),
+        contributed=named(round_.contributions),
+        contributors=named(round_.contributors),
+        stated=named(round_.statements),
+        voted=named(round_.votes),
+        reason=round_.reason,
+    )

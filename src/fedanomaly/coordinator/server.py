@@ -1,0 +1,111 @@
+"""Runs the coordinator as one process."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from pathlib import Path
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from fedanomaly.coordinator.api import create_app
+from fedanomaly.errors import ConfigError
+
+GRACEFUL_STOP_S = 10
+KEEP_ALIVE_S = 30
+MAX_CONNECTIONS = 1000
+
+log = structlog.get_logger("fedanomaly.coordinator")
+
+
+def run(folder: Path) -> None:
+    """Serve the home `folder` until SIGTERM or SIGINT; what is under way is finished first.
+
+    Raises
+    ------
+    ConfigError
+        If the home is not usable, the address is taken, or another process serves the home.
+    FedAnomalyError
+        Whatever else kept the service from starting.
+    """
+    _log_json_to_stderr()
+    app = create_app(folder)
+    config = app.state.home.config
+    certificate, key = (str(folder / name) if name else None for name in (config.tls_certificate, config.tls_key))
+    options = uvicorn.Config(
+        app,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACEFUL_STOP_S,
+    )
+    with _listen(config.listen_host, config.listen_port) as listener:
+        log.info("listening", url=config.origin, federation=app.state.home.federation.hex())
+        Server(options, app).run(sockets=[listener])
+    failure = getattr(app.state, "failure", None)
+    if failure is not None:
+        raise failure
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that lets waiting members go as soon as it is told to stop.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+        How to serve.
+    app : FastAPI
+        What is served.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; long polls would hold it up otherwise."""
+        service = getattr(self._app.state, "service", None)
+        if service is not None:
+            service.stop_waiting()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal."""
+        log.info("stopping", signal=sig)
+        super().handle_exit(sig, frame)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+    return listener
+
+
+def _log_json_to_stderr() -> None:
+    # What uvicorn would say, our own log says already, as JSON.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )

@@ -1,0 +1,266 @@
+"""The coordinator as a running service: one log, one lock, one fold.
+
+Everything that changes the log happens under one lock, in this order: check
+against the fold, make the attachment durable, append durably, fold, then append
+whatever the protocol says is due now. What is in memory is only the fold of the
+log, so a process that was killed anywhere in between starts from the log again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
+
+import structlog
+
+from fedanomaly.coordinator.home import Home
+from fedanomaly.coordinator.progress import status_of
+from fedanomaly.errors import FedAnomalyError, RefusedError, ReplayError, UnavailableError
+from fedanomaly.protocol import NO_ATTACHMENT, Coordinator, Enrol, Entry, Envelope, Post, Transcript
+from fedanomaly.storage import BlobStore
+from fedanomaly.storage.envelopes import EnvelopeLog, Record
+from fedanomaly.transport import InvitationError
+from fedanomaly.transport.invitations import secret_hash
+from fedanomaly.transport.verification import RequestVerifier
+from fedanomaly.transport.wire import (
+    API_VERSION,
+    MAX_FEED_BYTES,
+    MAX_WAIT_S,
+    PART_BYTES,
+    Enrolment,
+    FederationInfo,
+    Feed,
+    FeedEntry,
+    Status,
+)
+
+TICK_S = 0.5
+FEED_ENTRIES = 500
+FOLD_ENTRIES = 200
+MAX_WAITING_OF_ONE_MEMBER = 8
+STAGED_BLOBS = 4
+
+log = structlog.get_logger("fedanomaly.coordinator")
+
+
+class Service:
+    """Hosts `protocol.Coordinator` on a log and a blob store; made by `open`.
+
+    Parameters
+    ----------
+    home : Home
+        Paths, settings, identity.
+    envelopes : EnvelopeLog
+        The log.
+    clock : callable
+        Seconds since the Unix epoch.
+    """
+
+    def __init__(self, home: Home, envelopes: EnvelopeLog, clock: Callable[[], float]) -> None:
+        config = home.config
+        self.blobs = BlobStore(
+            home.blobs_path,
+            part_bytes=PART_BYTES,
+            max_blob_bytes=config.max_blob_bytes,
+            max_staged_bytes=STAGED_BLOBS * config.max_blob_bytes,
+        )
+        self._coordinator = Coordinator(signer=home.identity, settings=config.settings, federation=home.federation)
+        self.verifier = RequestVerifier(home.federation, self.transcript.members.__contains__, clock)
+        self._home = home
+        self._envelopes = envelopes
+        self._clock = clock
+        self._last_at = 0.0
+        self._lock = asyncio.Lock()
+        self._grown = asyncio.Event()
+        self._stopping = False
+        self._trouble = ""
+        self._waiting: Counter[bytes] = Counter()
+
+    @classmethod
+    async def open(cls, home: Home, clock: Callable[[], float] = time.time) -> Self:
+        """Open the home's log, fold it, and append what is due."""
+        envelopes = await EnvelopeLog.open(home.database_path)
+        try:
+            service = cls(home, envelopes, clock)
+            await service._catch_up()
+            await service.tick()
+        except BaseException:
+            await envelopes.close()
+            raise
+        log.info("opened", head=service.transcript.head, members=len(service.transcript.members))
+        return service
+
+    async def close(self) -> None:
+        """Let waiting members go, and close the log."""
+        self.stop_waiting()
+        async with self._lock:
+            await self._envelopes.close()
+
+    def stop_waiting(self) -> None:
+        """Answer everybody who waits for the log to grow, and let nobody wait from now on."""
+        self._stopping = True
+        self._grown.set()
+
+    @property
+    def transcript(self) -> Transcript:
+        """The fold of the log."""
+        return self._coordinator.transcript
+
+    def info(self) -> FederationInfo:
+        """Return who this is; everybody may ask."""
+        settings = self._coordinator.settings
+        return FederationInfo(
+            version=API_VERSION,
+            federation=self._home.federation,
+            coordinator=self._home.identity.public_key,
+            name=settings.name,
+            members=settings.members,
+            threshold=settings.threshold,
+            enrolled=len(self.transcript.members),
+            max_blob_bytes=self.blobs.max_blob_bytes,
+        )
+
+    async def status(self) -> Status:
+        """Return the federation at a glance."""
+        async with self._lock:
+            return status_of(self.transcript)
+
+    async def check_ready(self) -> None:
+        """Raise unless requests can be served."""
+        if self._stopping:
+            raise UnavailableError("the service stops")
+        await self._envelopes.head()
+
+    async def feed(self, member: bytes, after: int, wait_s: float) -> Feed:
+        """Return what follows position `after`; wait for it, but not for ever."""
+        grown = self._grown
+        may_wait = wait_s > 0 and not self._stopping and self._waiting[member] < MAX_WAITING_OF_ONE_MEMBER
+        if may_wait and self.transcript.head <= after:
+            self._waiting[member] += 1
+            try:
+                async with asyncio.timeout(min(wait_s, MAX_WAIT_S)):
+                    await grown.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self._waiting[member] -= 1
+        records = await self._envelopes.read(after, FEED_ENTRIES, limit_bytes=MAX_FEED_BYTES)
+        entries = tuple(FeedEntry(seq=r.seq, received_at=r.received_at, data=r.data) for r in records)
+        return Feed(head=max(self.transcript.head, entries[-1].seq if entries else 0), entries=entries)
+
+    async def post(self, member: bytes, data: bytes) -> int:
+        """Append a member's envelope and return its position; the same again is fine.
+
+        Raises
+        ------
+        RefusedError
+            If it is not the member's own, or of a kind that does not come this way.
+        NotFoundError
+            If its attachment was not uploaded.
+        FedAnomalyError
+            Whatever the protocol has against it.
+        """
+        envelope = Envelope.from_bytes(data)
+        if envelope.sender != member:
+            raise RefusedError("a member posts its own envelopes only")
+        if envelope.kind == Enrol.kind:
+            raise RefusedError("an enrolment comes with an invitation")
+        async with self._lock:
+            seq = await self._envelopes.find(envelope.digest)
+            if seq is None:
+                await asyncio.to_thread(self._check, envelope)
+                seq = await self._append(envelope)
+                await self._advance()
+        return seq
+
+    async def enrol(self, enrolment: Enrolment) -> int:
+        """Spend an invitation on an enrolment and return its position; the same again is fine.
+
+        Raises
+        ------
+        InvitationError
+            If the invitation is unknown, used, expired, or for another name.
+        """
+        envelope = Envelope.from_bytes(enrolment.envelope)
+        if envelope.kind != Enrol.kind or envelope.attachment != NO_ATTACHMENT:
+            raise RefusedError("an invitation admits an enrolment only")
+        hashed = secret_hash(enrolment.secret)
+        async with self._lock:
+            try:
+                name = await self._envelopes.admits(hashed, envelope.sender, envelope.digest, self._now())
+            except (RefusedError, ReplayError) as error:
+                hint = f"{error.args[0]}; ask the coordinator's operator for a new one"
+                raise InvitationError("an enrolment was refused", hint=hint) from None
+            if Enrol.from_bytes(envelope.body).name != name:
+                raise InvitationError("an enrolment has another name", hint="the invitation is for another name")
+            if await self._envelopes.find(envelope.digest) is None:
+                await asyncio.to_thread(self._coordinator.check, envelope, None)
+            seq = await self._append(envelope, hashed)
+            await self._advance()
+        return seq
+
+    async def tick(self) -> None:
+        """Append what has become due."""
+        async with self._lock:
+            await self._advance()
+
+    def _check(self, envelope: Envelope) -> None:
+        attachment = None
+        if envelope.attachment != NO_ATTACHMENT:
+            attachment = self.blobs.staged(envelope.sender, envelope.attachment, envelope.size)
+        self._coordinator.check(envelope, attachment)
+        if attachment is not None:
+            self.blobs.keep(envelope.sender, envelope.attachment, envelope.size)
+
+    async def _advance(self) -> None:
+        """Append what is due; what goes wrong is logged and tried again at the next tick."""
+        try:
+            posts = self._coordinator.act(self._now(), self.blobs.read)
+            while (post := await asyncio.to_thread(_next, posts)) is not None:
+                if post.attachment is not None:
+                    await asyncio.to_thread(self.blobs.put, post.attachment)
+                await self._append(post.envelope)
+            self._trouble = ""
+        except Exception as error:
+            if repr(error) != self._trouble:
+                log.error("act_failed", error=str(error), exc_info=not isinstance(error, FedAnomalyError))  # noqa: TRY400 - ours need no trace
+            self._trouble = repr(error)
+
+    async def _append(self, envelope: Envelope, invitation: bytes | None = None) -> int:
+        at, data, digest = self._now(), envelope.to_bytes(), envelope.digest
+        if invitation is None:
+            seq = await self._envelopes.append(data, digest, at)
+        else:
+            seq = await self._envelopes.enrol(invitation, envelope.sender, data, digest, at)
+        await self._catch_up()
+        log.info("appended", seq=seq, kind=envelope.kind, sender=envelope.sender.hex()[:8], size=envelope.size)
+        return seq
+
+    async def _catch_up(self) -> None:
+        """Fold what the log has and the fold has not, then wake who waits for it."""
+        while records := await self._envelopes.read(self.transcript.head, FOLD_ENTRIES):
+            await asyncio.to_thread(self._fold, records)
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+
+    def _now(self) -> float:
+        """Return the time, which never runs backwards in the log: deadlines count from it."""
+        return max(self._last_at, self._clock())
+
+    def _fold(self, records: Sequence[Record]) -> None:
+        for record in records:
+            entry = Entry(record.seq, record.received_at, Envelope.from_bytes(record.data))
+            self._last_at = max(self._last_at, record.received_at)
+            try:
+                self._coordinator.accept(entry)
+            except FedAnomalyError as error:
+                # It was checked before it was stored; members pass over it as well.
+                log.error("entry_refused", seq=entry.seq, error=str(error))  # noqa: TRY400 - as above
+                self.transcript.skip(entry)
+
+
+def _next(posts: Iterator[Post]) -> Post | None:
+    return next(posts, None)

@@ -1,0 +1,198 @@
+"""How the coordinator checks who sent a request.
+
+The signature is checked before the body is read: a stranger cannot make us take
+in more than headers. What comes out is the member's key and the digest that its
+body must have; the body is held against it while it streams in.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import math
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from http_message_signatures.exceptions import HTTPMessageSignaturesException
+from http_message_signatures.resolvers import HTTPSignatureKeyResolver
+from http_message_signatures.signatures import HTTPMessageVerifier
+from starlette.requests import Request
+
+from fedanomaly.errors import MessageError, UnavailableError
+from fedanomaly.transport.failures import UnauthenticatedError
+from fedanomaly.transport.signing import ALGORITHM, COMPONENTS, tag_of
+from fedanomaly.transport.wire import parse_digest
+
+MAX_AGE_S = 60
+MAX_SKEW_S = 30
+MAX_NONCES_OF_ONE_MEMBER = 20_000
+_NONCE = re.compile(r"[A-Za-z0-9_=-]{22,64}", re.ASCII)
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request, and what its body must be.
+
+    Parameters
+    ----------
+    member : bytes
+        Ed25519 public key of 32 bytes.
+    content_digest : bytes
+        SHA-256 of the body.
+    """
+
+    member: bytes
+    content_digest: bytes
+
+
+class NonceTable:
+    """Remembers the nonces of signatures that are still young enough to be replayed.
+
+    Only nonces of valid signatures get here, and each member has its own share of
+    the table, so nobody can fill it up for the others.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[bytes, str]] = set()
+        self._due: deque[tuple[float, bytes, str]] = deque()
+        self._of_member: Counter[bytes] = Counter()
+        self._lock = threading.Lock()
+
+    def use(self, member: bytes, nonce: str, now_s: float) -> None:
+        """Take a nonce in.
+
+        Raises
+        ------
+        UnauthenticatedError
+            If it was used before.
+        UnavailableError
+            If the member has sent more than the table holds.
+        """
+        with self._lock:
+            while self._due and self._due[0][0] <= now_s:
+                _, old_member, old_nonce = self._due.popleft()
+                self._seen.discard((old_member, old_nonce))
+                self._of_member[old_member] -= 1
+            if (member, nonce) in self._seen:
+                raise UnauthenticatedError("a signature came twice", hint="sign every request anew")
+            if self._of_member[member] >= MAX_NONCES_OF_ONE_MEMBER:
+                raise UnavailableError("a member sends too many requests", retry_after_s=float(MAX_AGE_S))
+            self._seen.add((member, nonce))
+            self._of_member[member] += 1
+            self._due.append((now_s + MAX_AGE_S + 2 * MAX_SKEW_S, member, nonce))
+
+
+class RequestVerifier:
+    """Checks the signatures of requests of one federation's members.
+
+    Parameters
+    ----------
+    federation : bytes
+        Identifier of the federation, 32 bytes.
+    is_member : callable
+        Whether a public key belongs to an enrolled member.
+    clock : callable
+        Seconds since the Unix epoch.
+    """
+
+    def __init__(
+        self, federation: bytes, is_member: Callable[[bytes], bool], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._tag = tag_of(federation)
+        self._clock = clock
+        # Nonces that were used before a restart are forgotten, so signatures of
+        # that time are not taken any more.
+        self._started_at = math.floor(clock())
+        self._nonces = NonceTable()
+        self._library = _Library(clock, signature_algorithm=ALGORITHM, key_resolver=_Members(is_member))
+
+    async def __call__(self, request: Request) -> Caller:
+        """Check a request; to be used as a FastAPI dependency.
+
+        Raises
+        ------
+        UnauthenticatedError
+            Unless an enrolled member signed this very request, just now.
+        """
+        scope = request.scope
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+        target = scope["raw_path"].decode("latin-1") + "?" + scope["query_string"].decode("latin-1")
+        return self.verify(request.method, target, headers)
+
+    def verify(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Caller:
+        """Check a request line and its headers; `target` is path, question mark, query."""
+        message = _Message(method, f"https://any{target}", _Headers(tuple(headers)))
+        try:
+            (result,) = self._library.verify(
+                message, max_age=dt.timedelta(seconds=MAX_AGE_S), expect_tag=self._tag, require_components=COMPONENTS
+            )
+        except (HTTPMessageSignaturesException, ValueError) as error:
+            raise UnauthenticatedError(f"a request signature does not hold: {error}") from None
+        member = parse_digest(str(result.parameters["keyid"]))
+        digest = _content_digest(result.covered_components)
+        if not _NONCE.fullmatch(result.nonce or ""):
+            raise UnauthenticatedError("a request signature has no nonce of ours")
+        if int(result.parameters["created"]) < self._started_at:
+            raise UnavailableError("a request was signed before this service started")
+        self._nonces.use(member, str(result.nonce), self._clock())
+        return Caller(member, digest)
+
+
+@dataclass(frozen=True)
+class _Headers:
+    lines: tuple[tuple[str, str], ...]
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        return self.lines
+
+
+@dataclass(frozen=True)
+class _Message:
+    method: str
+    url: str
+    headers: _Headers
+
+
+class _Members(HTTPSignatureKeyResolver):
+    def __init__(self, is_member: Callable[[bytes], bool]) -> None:
+        self._is_member = is_member
+
+    def resolve_public_key(self, key_id: str) -> Ed25519PublicKey | None:
+        try:
+            key = parse_digest(key_id)
+        except MessageError:
+            return None
+        return Ed25519PublicKey.from_public_bytes(key) if self._is_member(key) else None
+
+
+class _Library(HTTPMessageVerifier):
+    """The library's verifier with our clock, and an answer that helps when clocks differ."""
+
+    def __init__(self, clock: Callable[[], float], **options: Any) -> None:  # noqa: ANN401 - passed on
+        super().__init__(**options)
+        self._clock = clock
+
+    def validate_created_and_expires(self, sig_input: Any, max_age: dt.timedelta | None = None) -> None:  # noqa: ANN401
+        created = sig_input.params.get("created")
+        if type(created) is not int or max_age is None:
+            raise UnauthenticatedError("a request signature has no time")
+        age_s = self._clock() - created
+        if not -MAX_SKEW_S <= age_s <= max_age.total_seconds() + MAX_SKEW_S:
+            raise UnauthenticatedError(
+                f"a request was signed {age_s:.0f} s ago",
+                hint=f"by this service's clock the request was signed {age_s:.0f} s ago: set your clock",
+            )
+
+
+def _content_digest(covered: dict[str, str]) -> bytes:
+    found = _DIGEST.fullmatch(covered['"content-digest"'])
+    if not found:
+        raise UnauthenticatedError("the digest of a request body must be one SHA-256")
+    return base64.b64decode(found[1])
