@@ -95,6 +95,12 @@ class KeySetup:
         self._vault.destroy(epoch.digest)
         self._vault.destroy(_live(epoch))
 
+    def close(self) -> None:
+        """Erase all secrets from memory."""
+        for secrets in self._live.values():
+            secrets.close()
+        self._live.clear()
+
     def _post(self, kind: str, body: bytes, attachment: bytes | None = None) -> Post:
         return seal(self._signer, self._federation, kind, body, attachment)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from fedanomaly.errors import FedAnomalyError, ProtocolError, RefusedError, RejectedError, UnavailableError
+from fedanomaly.errors import CryptoError, FedAnomalyError, ProtocolError, RefusedError, UnavailableError
 from fedanomaly.fhe import Ask, Manifest, MaskedSum, Preset, best_layout, join_signed
 from fedanomaly.protocol.capabilities import Learner, Rows, Secrets, Signer, Vault
 from fedanomaly.protocol.envelope import Entry, Post, seal
@@ -135,6 +135,10 @@ class Member:
                     yield from self._job(job, fetch)
         for ended in self.transcript.epochs[:-1]:
             self._setup.destroy(ended)
+
+    def close(self) -> None:
+        """Erase the epoch secrets from memory; what is kept on disk stays."""
+        self._setup.close()
 
     def state(self, job: Job) -> State | None:
         """Return what a job has learnt at this node, or None."""
@@ -337,7 +341,7 @@ class Member:
 
     def _contribute(self, job: Job, round_: Round, me: int, secrets: Secrets) -> Iterator[Post]:
         manifest, settings = _manifest_of(round_), self.transcript.settings
-        if settings is None or manifest.join_of(me) is None or me in round_.contributions:
+        if settings is None or me in round_.contributions or not self._ledger.answers_for(manifest, me):
             return
         values = self._ledger.contribute(
             round_, secrets, me=me, quota=settings.quota, certified=self.transcript.rounds
@@ -348,7 +352,7 @@ class Member:
 
     def _open(self, round_: Round, me: int, secrets: Secrets) -> Iterator[Post]:
         manifest = _manifest_of(round_)
-        if me not in manifest.decryptors or me in round_.statements:
+        if me not in manifest.decryptors or me in round_.statements or not self._ledger.answers_for(manifest, me):
             return
         statement = self._ledger.state(round_, me=me, opens=True)
         share = secrets.share(manifest, round_.contributors)
@@ -398,7 +402,7 @@ class Member:
             following = self._next(job, learner, merged, secrets)
             accept = not following.trained or learner.scores_are_finite(merged)
             tag = secrets.tag(job.number, merged.to_bytes())
-        except RejectedError:
+        except CryptoError:  # malformed or rejected: from outside both look the same
             accept, tag, following = False, NO_TAG, TRAINED
         return self._vote_post(round_, accept=accept, tag=tag, following=following)
 
@@ -438,7 +442,7 @@ class Member:
             case RoundState.OPENED if me not in round_.votes:
                 try:
                     passed = not self._opened(round_, secrets, fetch).any()
-                except RejectedError:
+                except CryptoError:
                     passed = False
                 yield self._vote_post(round_, accept=passed, tag=NO_TAG, following=TRAINED)
             case _:

@@ -176,8 +176,8 @@ class Round:
         manifest = Manifest.from_bytes(message.manifest)
         if manifest.ask != self.ask:
             raise ProtocolError("the manifest is for something else")
-        for join in manifest.joins:
-            verify(self.identities[join.member - 1], join.signature, join.signed(self.ask))
+        if any(self.joins.get(join.member) != join for join in manifest.joins):
+            raise ProtocolError("the manifest holds a join that was not posted")
 
         def apply() -> None:
             self.manifest = manifest

@@ -98,6 +98,16 @@ class Ledger:
         values = np.frombuffer(body, dtype="<u8").astype(np.uint64)
         return Joined(nonce=nonce, random=random, generation=generation, values=values)
 
+    def answers_for(self, manifest: Manifest, me: int) -> bool:
+        """Whether this node, since it started, joined the manifest itself.
+
+        If not it stays silent about it: it cannot know what it, or a copy of it,
+        has said before. The coordinator's deadline ends the round, and the step
+        is tried again.
+        """
+        frozen, join = self.joined(manifest.ask), manifest.join_of(me)
+        return frozen is not None and join is not None and join.nonce == frozen.nonce
+
     def join(self, ask: Ask, secrets: Secrets, *, values: Values, generation: int, random: bytes) -> Joined:
         """Freeze the values of a round and return the join.
 
@@ -159,7 +169,7 @@ class Ledger:
         manifest = _manifest(round_)
         ask, digest = manifest.ask, manifest.hash
         frozen, join = self.joined(ask), manifest.join_of(me)
-        if frozen is None or join is None or (join.nonce, join.generation) != (frozen.nonce, frozen.generation):
+        if frozen is None or join is None or not self.answers_for(manifest, me):
             raise RefusedError("the manifest does not hold a join of this node since it started")
         nonce = secrets.nonce(ask, generation=join.generation, frozen_hash=frozen.hash, random=frozen.random)
         if nonce != join.nonce:
@@ -257,9 +267,9 @@ class Ledger:
         contributors = round_.contributors if opens else ()
         statement = Statement(manifest=manifest.hash, opens=opens, contributors=contributors)
         if self._rows.get("statement", manifest.hash) is None:
-            frozen, join = self.joined(manifest.ask), manifest.join_of(me)
-            if me not in manifest.decryptors or frozen is None or join is None or join.nonce != frozen.nonce:
-                raise RefusedError("this node did not join the manifest since it started")
+            join = manifest.join_of(me)
+            if join is None or me not in manifest.decryptors or not self.answers_for(manifest, me):
+                raise RefusedError("this node is no decryptor, or did not join since it started")
             if opens and self._rows.get("spent", join.nonce) != manifest.hash:
                 raise RefusedError("only who contributed opens")
             if opens and not manifest.may_open(contributors):

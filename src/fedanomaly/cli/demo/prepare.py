@@ -1,0 +1,128 @@
+"""From generated payments or the user's own files to one table for each organisation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fedanomaly.errors import DataError
+
+MAX_MEMBERS = 30
+TEST_SHARE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Organisation:
+    """One organisation's own events.
+
+    Parameters
+    ----------
+    name : str
+        Name in the federation.
+    train, test : pyarrow.Table
+        What it trains on, and later events to evaluate with. Both hold the label
+        column, where there is one.
+    """
+
+    name: str
+    train: pa.Table
+    test: pa.Table
+
+
+def split_table(
+    table: pa.Table, *, split_by: str | None, members: int | None, seed: int
+) -> tuple[dict[str, pa.Table], list[str]]:
+    """Split one table among organisations.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        All events.
+    split_by : str or None
+        Column that says whose an event is: one organisation for each value, or,
+        with `members`, values hashed into that many.
+    members : int or None
+        Number of organisations; without `split_by` events are dealt at random.
+    seed : int
+        Of the random deal.
+
+    Returns
+    -------
+    dict of str to pyarrow.Table
+        By organisation.
+    list of str
+        Columns that say who an organisation is, and so are no features.
+    """
+    if split_by is None:
+        count = members or 3
+        owner = np.random.default_rng(seed).integers(count, size=table.num_rows)
+        return {f"member-{index + 1}": table.filter(pa.array(owner == index)) for index in range(count)}, []
+    if split_by not in table.column_names:
+        raise DataError(f"there is no column {split_by}", hint=f"columns: {', '.join(table.column_names)}")
+    values = pc.fill_null(pc.cast(table.column(split_by), pa.string()), "missing")
+    if members is None:
+        names = sorted(pc.unique(values).to_pylist())
+        if not 3 <= len(names) <= MAX_MEMBERS:
+            raise DataError(
+                f"column {split_by} has {len(names)} values; a federation has 3 to {MAX_MEMBERS} members here",
+                hint="add --members N to hash the values into N organisations",
+            )
+        return {name: table.filter(pc.equal(values, name)) for name in names}, [split_by]
+    codes = pc.dictionary_encode(values).combine_chunks()
+    bucket = np.array([_bucket(value, members) for value in codes.dictionary.to_pylist()])
+    owner = bucket[codes.indices.to_numpy(zero_copy_only=False)]
+    return {f"member-{index + 1}": table.filter(pa.array(owner == index)) for index in range(members)}, []
+
+
+def train_and_test(name: str, table: pa.Table, *, seed: int) -> Organisation:
+    """Set a random share of the events aside for evaluation.
+
+    Raises
+    ------
+    DataError
+        If there are too few events to do so.
+    """
+    if table.num_rows < 10:
+        raise DataError(f"{name} has {table.num_rows} events; at least 10 are needed to train and evaluate")
+    order = np.random.default_rng(seed).permutation(table.num_rows)
+    cut = round(table.num_rows * (1 - TEST_SHARE))
+    return Organisation(name=name, train=table.take(np.sort(order[:cut])), test=table.take(np.sort(order[cut:])))
+
+
+def labels_of(table: pa.Table, label: str) -> np.ndarray:
+    """Return 1 for every anomaly, else 0.
+
+    Raises
+    ------
+    DataError
+        If the column does not hold two classes that mean no and yes.
+    """
+    if label not in table.column_names:
+        raise DataError(f"there is no label column {label}", hint=f"columns: {', '.join(table.column_names)}")
+    column = table.column(label)
+    if pa.types.is_boolean(column.type):
+        return np.asarray(column.to_numpy(), dtype=np.int64)
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise DataError(f"the label column {label} must hold 0 and 1")
+    values = column.to_numpy()
+    if not np.isin(values, (0, 1)).all():
+        raise DataError(f"the label column {label} must hold 0 and 1")
+    return values.astype(np.int64)
+
+
+def check_columns(tables: Sequence[pa.Table], paths: Sequence[Path]) -> None:
+    """Refuse files that do not have the same columns."""
+    for table, path in zip(tables[1:], paths[1:], strict=True):
+        if set(table.column_names) != set(tables[0].column_names):
+            odd = sorted(set(table.column_names) ^ set(tables[0].column_names))
+            raise DataError(f"{path.name} and {paths[0].name} differ in the columns {', '.join(odd)}")
+
+
+def _bucket(value: str, buckets: int) -> int:
+    return int.from_bytes(hashlib.sha256(value.encode()).digest()[:8], "big") % buckets

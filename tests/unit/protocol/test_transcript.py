@@ -1,0 +1,229 @@
+"""The fold: every envelope has one place, one sender and one time."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from fedanomaly.errors import FedAnomalyError, MessageError, ProtocolError, ReplayError, VersionError
+from fedanomaly.protocol import Entry, JobState, Settings, Transcript, seal
+from fedanomaly.protocol.messages import Enrol, Founded, JobEnd, Outcome
+from fedanomaly.protocol.settings import policy_hash
+from tests.unit.protocol.toy import toy_request
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """A federation whose log holds one whole job."""
+    from fedanomaly.protocol import Settings
+    from fedanomaly.simulation import Federation, Party
+    from tests.unit.protocol.toy import ToyLearner, toy_rows
+
+    learners = [ToyLearner(toy_rows(index)) for index in range(3)]
+    parties = [Party(f"org-{index}", lambda _, own=own: own) for index, own in enumerate(learners)]
+    fed = Federation(Settings(name="toy", members=3, threshold=2), parties)
+    fed.enrol()
+    assert fed.train(toy_request()).state is JobState.ACCEPTED
+    yield fed
+    fed.close()
+
+
+def folded(fed, count: int) -> Transcript:
+    transcript = Transcript(fed._federation, fed._identity.public_key)
+    for entry in fed.log[:count]:
+        transcript.add(entry)
+    return transcript
+
+
+def snapshot(transcript: Transcript) -> tuple:
+    """What an envelope could change."""
+    return (
+        transcript.head,
+        tuple(transcript.members),
+        tuple(transcript.requests),
+        tuple((epoch.state, len(epoch.deals), len(epoch.accepts)) for epoch in transcript.epochs),
+        tuple(
+            (job.state, len(job.ready), len(job.declined), tuple((entry.state, len(entry.joins)) for entry in job.rounds))
+            for job in transcript.jobs
+        ),
+    )
+
+
+def test_the_same_log_folds_to_the_same_state(finished):
+    assert snapshot(folded(finished, len(finished.log))) == snapshot(finished.coordinator.transcript)
+
+
+def test_every_envelope_is_refused_a_second_time(finished):
+    for count, entry in enumerate(finished.log, 1):
+        transcript = folded(finished, count)
+        before = snapshot(transcript)
+        with pytest.raises(ReplayError):
+            transcript.add(dataclasses.replace(entry, seq=count + 1))
+        assert snapshot(transcript) == before
+
+
+def test_what_the_coordinator_says_is_refused_while_what_it_rests_on_is_missing(finished):
+    log = finished.log
+    spoken = [index for index, entry in enumerate(log) if entry.envelope.sender == finished._identity.public_key]
+    for missing, following in zip(spoken, spoken[1:], strict=False):
+        transcript = folded(finished, missing)
+        before = snapshot(transcript)
+        with pytest.raises(FedAnomalyError):
+            transcript.check(log[following].envelope)
+        assert snapshot(transcript) == before
+
+
+def test_members_cannot_speak_for_the_coordinator_nor_the_coordinator_for_members(finished):
+    for count, entry in enumerate(finished.log):
+        transcript = folded(finished, count)
+        envelope = entry.envelope
+        forged_by = finished.parties[0].identity if envelope.sender == finished._identity.public_key else finished._identity
+        attached = finished.blobs.get(envelope.attachment)
+        forged = seal(forged_by, finished._federation, envelope.kind, envelope.body, attached).envelope
+        with pytest.raises(ProtocolError, match="may not post|roster|only members"):
+            transcript.check(forged)
+
+
+def test_another_federation_an_unknown_kind_and_a_bent_signature_are_refused(finished):
+    transcript = folded(finished, len(finished.log))
+    member = finished.parties[0].identity
+    with pytest.raises(ProtocolError, match="another federation"):
+        transcript.check(seal(member, bytes(32), "enrol", b"").envelope)
+    with pytest.raises(VersionError, match="not known"):
+        transcript.check(seal(member, finished._federation, "gossip", b"").envelope)
+    good = seal(member, finished._federation, "enrol", Enrol(name="x").to_bytes()).envelope
+    with pytest.raises(ProtocolError, match="signature"):
+        transcript.check(dataclasses.replace(good, signature=bytes(64)))
+
+
+def test_entries_follow_one_another_without_gaps(finished):
+    transcript = folded(finished, 3)
+    with pytest.raises(ProtocolError, match="does not follow"):
+        transcript.add(dataclasses.replace(finished.log[3], seq=5))
+    transcript.skip(Entry(9, 0.0, finished.log[3].envelope))
+    assert transcript.head == 3
+    transcript.skip(Entry(4, 0.0, finished.log[3].envelope))
+    assert transcript.head == 4
+
+
+def at(fed, kind: str, nth: int = 0) -> int:
+    """Position of the nth envelope of a kind."""
+    return [index for index, entry in enumerate(fed.log) if entry.envelope.kind == kind][nth]
+
+
+def body(fed, kind: str, nth: int = 0):
+    from fedanomaly.protocol.messages import KINDS
+
+    return KINDS[kind].from_bytes(fed.log[at(fed, kind, nth)].envelope.body)
+
+
+def changed(fed, kind: str, nth: int = 0, *, attachment: bool | None = None, **fields):
+    """Return the fold before an envelope, and that envelope with other contents, properly signed."""
+    position = at(fed, kind, nth)
+    original = fed.log[position].envelope
+    signers = {party.identity.public_key: party.identity for party in fed.parties}
+    signer = signers.get(original.sender, fed._identity)
+    attached = fed.blobs.get(original.attachment)
+    if attachment is not None:
+        attached = b"something" if attachment else None
+    message = dataclasses.replace(body(fed, kind, nth), **fields)
+    return folded(fed, position), seal(signer, fed._federation, kind, message.to_bytes(), attached).envelope
+
+
+Z = bytes(32)
+BENT = [
+    ("enrol", 0, {"name": ""}), ("enrol", 0, {"name": "a\nb"}), ("enrol", 1, {"name": "org-0"}),
+    ("epoch-call", 0, {"number": 2}), ("epoch-call", 0, {"threshold": 1}), ("epoch-call", 0, {"policy": Z}),
+    ("epoch-call", 0, {"identities": (Z, Z, Z)}),
+    ("hello", 0, {"call": Z}), ("roster", 0, {"hellos": (Z, Z, Z)}), ("roster", 0, {"hellos": ()}), ("roster", 0, {"call": Z}),
+    ("roster-accept", 0, {"roster": Z}),
+    ("deal", 0, {"receiver": 0}), ("deal", 0, {"receiver": 1}), ("deal", 0, {"receiver": 4}), ("deal", 0, {"roster": Z}),
+    ("deal", 0, {"attachment": False}), ("confirm", 0, {"epoch": Z}),
+    ("job-request", 0, {"request": b"short"}), ("job-request", 0, {"model": ""}), ("job-request", 0, {"dataset": ""}),
+    ("job-start", 0, {"epoch": Z}), ("job-start", 0, {"job": 2}), ("job-start", 0, {"job": 0}), ("job-start", 0, {"request": Z}),
+    ("ready", 0, {"epoch": Z}), ("ready", 0, {"job": 0}), ("ready", 0, {"next_step": b"x"}), ("ready", 0, {"job": 9}),
+    ("join", 0, {"ask": Z}), ("join", 0, {"nonce": Z}), ("join", 0, {"generation": 77}), ("join", 0, {"signature": bytes(64)}),
+    ("contribution", 0, {"manifest": Z}), ("contribution", 0, {"attachment": False}),
+    ("close", 0, {"manifest": Z}), ("close", 0, {"contributors": ()}), ("close", 0, {"contributors": (1, 2, 4)}),
+    ("close", 0, {"contributors": (3, 2, 1)}), ("close", 2, {"contributors": (1, 2)}), ("close", 0, {"contributions": (Z, Z, Z)}),
+    ("statement", 0, {"manifest": Z}), ("statement", 0, {"opens": False}), ("statement", 0, {"contributors": (1, 2)}),
+    ("statement", 0, {"contributors": ()}), ("statement", 0, {"attachment": False}),
+    ("opened", 0, {"manifest": Z}), ("opened", 0, {"contributors": (1, 2)}), ("opened", 0, {"attachment": False}),
+    ("vote", 0, {"manifest": Z}), ("vote", 0, {"masked": Z}), ("vote", 0, {"contributors": Z}),
+    ("outcome", 0, {"ask": Z}), ("outcome", 0, {"outcome": "fine"}), ("outcome", 0, {"outcome": "opened"}), ("outcome", 0, {"outcome": "void"}),
+    ("job-end", 0, {"job": 5}), ("job-end", 0, {"outcome": "done"}), ("job-end", 0, {"outcome": "running"}), ("job-end", 0, {"epoch": Z}),
+    ("announce", 0, {"ask": b""}), ("manifest", 0, {"manifest": b"x"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "nth", "fields"), BENT)
+def test_a_bent_message_is_refused_though_its_sender_signed_it(finished, kind, nth, fields):
+    transcript, envelope = changed(finished, kind, nth, **fields)
+    before = snapshot(transcript)
+    with pytest.raises((ProtocolError, MessageError)):
+        transcript.check(envelope)
+    assert snapshot(transcript) == before
+
+
+def announce_with(fed, nth: int, **fields):
+    from fedanomaly.fhe import Ask
+
+    ask = Ask.from_bytes(body(fed, "announce", nth).ask)
+    return changed(fed, "announce", nth, ask=dataclasses.replace(ask, **fields).to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("nth", "fields"),
+    [(0, {"kind": "sum"}), (2, {"kind": "test"}), (2, {"epoch": Z}), (2, {"roster": Z}), (2, {"policy": Z}), (2, {"job": 3}),
+     (2, {"round": 1}), (2, {"step": 1}), (2, {"schema": Z}), (2, {"step_tag": Z}), (2, {"state_tag": Z}), (2, {"fields": 3}),
+     (2, {"field_bits": 25}), (3, {"step": 0}), (3, {"round": 0})],
+)  # fmt: skip
+def test_a_round_is_announced_from_where_the_job_stands_and_nowhere_else(finished, nth, fields):
+    transcript, envelope = announce_with(finished, nth, **fields)
+    with pytest.raises((ProtocolError, MessageError, ReplayError)):
+        transcript.check(envelope)
+
+
+def test_an_acceptance_needs_its_quorum(finished):
+    position = at(finished, "vote", 2)
+    transcript = folded(finished, position)
+    message = Outcome(ask=transcript.open_job.open_round.ask.digest, outcome="accepted", reason="")
+    with pytest.raises(ProtocolError, match="quorum"):
+        transcript.check(seal(finished._identity, finished._federation, "outcome", message.to_bytes()).envelope)
+
+
+def test_a_job_is_not_trained_before_its_last_step(finished):
+    position = at(finished, "announce", 3)
+    transcript = folded(finished, position)
+    message = JobEnd(epoch=transcript.live.id, job=1, outcome="accepted", reason="")
+    with pytest.raises(ProtocolError, match="not trained"):
+        transcript.check(seal(finished._identity, finished._federation, "job-end", message.to_bytes()).envelope)
+
+
+def test_the_log_opens_once_and_first(finished):
+    transcript = Transcript(finished._federation, finished._identity.public_key)
+    with pytest.raises(ProtocolError, match="opened once, and first"):
+        transcript.check(finished.log[1].envelope)
+
+
+def test_a_complete_federation_takes_nobody_else(finished):
+    from fedanomaly.node.keystore import Keystore
+
+    transcript = folded(finished, len(finished.log))
+    late = seal(Keystore(b"\7" * 32, bytes(32)), finished._federation, "enrol", Enrol(name="late").to_bytes()).envelope
+    with pytest.raises(ProtocolError, match="complete"):
+        transcript.check(late)
+    again = seal(finished.parties[0].identity, finished._federation, "enrol", Enrol(name="other").to_bytes()).envelope
+    with pytest.raises(ReplayError):
+        transcript.check(again)
+
+
+def test_the_policy_hash_binds_members_threshold_and_quota():
+    hashes = {policy_hash(3, 2, 10), policy_hash(4, 2, 10), policy_hash(4, 3, 10), policy_hash(3, 2, 11)}
+    assert len(hashes) == 4
+
+
+def test_settings_survive_the_log():
+    settings = Settings(name="röntgen", members=5, threshold=3, join_s=1.5, attempts=2)
+    assert Settings.of(Founded.from_bytes(settings.founded().to_bytes())) == settings
