@@ -155,7 +155,7 @@ class Connection:
         """Return the tries of something that may be repeated, with growing pauses."""
         return iter(
             stamina.retry_context(
-                on=_again,
+                on=self._again,
                 attempts=self._patience.attempts,
                 timeout=self._patience.retry_for_s,
             )
@@ -165,6 +165,10 @@ class Connection:
         """Yield the body of a signed GET from byte `start` on; one try."""
         headers = {"range": f"bytes={start}-"} if start else {}
         return self._stream(self._request("GET", path, None, headers, b""), limit_bytes, signed=True, wait_s=0.0)
+
+    def _again(self, error: Exception) -> bool | float:
+        """Retry only what says that a retry is safe; wait as long as it asks, else longer each time."""
+        return isinstance(error, UnavailableError) and not self._http.is_closed and (error.retry_after_s or True)
 
     def _request(
         self,
@@ -214,14 +218,10 @@ def _transport_errors() -> Iterator[None]:
     try:
         yield
     except httpx2.TransportError as error:
-        raise UnavailableError(f"the coordinator cannot be reached: {type(error).__name__}: {error}") from error
+        text = f"the coordinator cannot be reached: {type(error).__name__}: {error}"
+        raise UnavailableError(text, retry_after_s=0.0) from error
     except RuntimeError as error:  # what httpx2 raises when its client was closed meanwhile
         raise UnavailableError(f"the connection was closed: {error}") from error
-
-
-def _again(error: Exception) -> bool | float:
-    """Retry only what says that a retry is safe; wait as long as it asks."""
-    return error.retry_after_s if isinstance(error, UnavailableError) else False
 
 
 def _head(response: httpx2.Response, limit_bytes: int) -> bytes:

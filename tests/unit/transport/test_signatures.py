@@ -1,0 +1,234 @@
+"""A request is good once, soon, for one federation, from one member, as it was signed."""
+
+from __future__ import annotations
+
+import hashlib
+
+import httpx2
+import pytest
+
+from fedanomaly.errors import RefusedError, UnavailableError
+from fedanomaly.transport import RequestSigner, UnauthenticatedError
+from fedanomaly.transport import verification as module
+from fedanomaly.transport.verification import MAX_AGE_S, MAX_SKEW_S, RequestVerifier
+
+NOW_S = 1_800_000_000.0
+FEDERATION = b"f" * 32
+URL = "http://127.0.0.1:7400/v1/blobs/ab/parts/0?size=5&x=%20y"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = NOW_S
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def verifier(identity, clock):
+    return RequestVerifier(FEDERATION, lambda key: key == identity.public_key, clock)
+
+
+def signed(identity, *, method="PUT", url=URL, body=b"hello", federation=FEDERATION, at=NOW_S):
+    request = httpx2.Request(method, url, content=body)
+    RequestSigner(identity, federation, lambda: at).sign(request)
+    return request
+
+
+def check(verifier, request, *, method=None, target=None, headers=None):
+    raw = [(name.decode(), value.decode()) for name, value in request.headers.raw]
+    path, _, query = (target or request.url.raw_path.decode()).partition("?")
+    return verifier.verify(method or request.method, f"{path}?{query}", raw if headers is None else headers)
+
+
+def test_a_signed_request_tells_who_sent_it_and_what_its_body_is(verifier, identity):
+    caller = check(verifier, signed(identity))
+    assert caller.member == identity.public_key
+    assert caller.content_digest == hashlib.sha256(b"hello").digest()
+
+
+@pytest.mark.parametrize("url", ["http://h/v1/status", "http://h/v1/envelopes?after=0&wait_s=1.5", "https://h:9/?"])
+def test_requests_without_body_or_query_are_signed_as_well(verifier, identity, url):
+    caller = check(verifier, signed(identity, method="GET", url=url, body=b""))
+    assert caller.content_digest == hashlib.sha256(b"").digest()
+
+
+def test_a_proxy_may_call_the_host_what_it_likes(verifier, identity):
+    headers = [(n.decode(), v.decode()) for n, v in signed(identity).headers.raw if n.lower() != b"host"]
+    check(verifier, signed(identity), headers=[*headers, ("host", "inner:1")])
+
+
+def test_the_same_request_twice_is_refused(verifier, identity):
+    request = signed(identity)
+    check(verifier, request)
+    with pytest.raises(UnauthenticatedError, match="twice"):
+        check(verifier, request)
+    check(verifier, signed(identity))
+
+
+def test_a_stranger_is_refused(verifier, stranger):
+    with pytest.raises(UnauthenticatedError):
+        check(verifier, signed(stranger))
+
+
+def test_a_request_for_another_federation_is_refused(verifier, identity):
+    with pytest.raises(UnauthenticatedError):
+        check(verifier, signed(identity, federation=b"g" * 32))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"method": "POST"},
+        {"target": "/v1/blobs/ab/parts/1?size=5&x=%20y"},
+        {"target": "/v1/blobs/ab/parts/0?size=6&x=%20y"},
+        {"target": "/v1/blobs/ab/parts/0"},
+        {"target": "/v1/blobs/ab/parts/0?size=5&x=+y"},
+        {"target": "/v1/blobs/%61b/parts/0?size=5&x=%20y"},
+        {"target": "/ ?"},
+        {"target": "/%zz?"},
+        {"target": "/\xff?"},
+    ],
+)
+def test_another_request_line_is_refused(verifier, identity, changed):
+    with pytest.raises(UnauthenticatedError):
+        check(verifier, signed(identity), **changed)
+
+
+def headers_of(request) -> dict[str, str]:
+    return {name.decode().lower(): value.decode() for name, value in request.headers.raw}
+
+
+@pytest.mark.parametrize("name", ["content-digest", "signature", "signature-input"])
+@pytest.mark.parametrize("how", ["gone", "empty", "garbage", "of another request", "twice"])
+def test_without_its_own_headers_a_request_is_refused(verifier, identity, name, how):
+    headers = headers_of(signed(identity))
+    lines = [(key, value) for key, value in headers.items() if key != name]
+    other = headers_of(signed(identity, body=b"other"))[name]
+    lines += {
+        "gone": [],
+        "empty": [(name, "")],
+        "garbage": [(name, "\x00\xff{]")],
+        "of another request": [(name, other)],
+        "twice": [(name, headers[name]), (name, other)],
+    }[how]
+    with pytest.raises(UnauthenticatedError):
+        check(verifier, signed(identity), headers=lines)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"@method" ', ""),
+        ('"@path" ', ""),
+        ('"@query" ', ""),
+        (' "content-digest"', ""),
+        (";nonce=", ";nonsense="),
+        (";created=", ";expires="),
+        ("ed25519", "hmac-sha256"),
+        ('"@method"', '"@method";req'),
+    ],
+)
+def test_a_signature_over_less_is_refused(verifier, identity, old, new):
+    headers = headers_of(signed(identity))
+    assert old in headers["signature-input"]
+    headers["signature-input"] = headers["signature-input"].replace(old, new)
+    with pytest.raises(UnauthenticatedError):
+        check(verifier, signed(identity), headers=list(headers.items()))
+
+
+def sign_differently(identity, monkeypatch, **changes):
+    """Return a request that a member with other software signed, validly."""
+    signer = RequestSigner(identity, FEDERATION, lambda: NOW_S)
+    prepare = signer._library.prepare
+    monkeypatch.setattr(signer._library, "prepare", lambda message, **given: prepare(message, **{**given, **changes}))
+    request = httpx2.Request("PUT", URL, content=b"hello")
+    signer.sign(request)
+    return request
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"covered_component_ids": ("@method", "@path", "content-digest")},
+        {"covered_component_ids": ("@path", "@query", "content-digest")},
+        {"covered_component_ids": ("@method", "@path", "@query"), "body": None},
+        {"nonce": None},
+        {"nonce": "short"},
+        {"nonce": "x" * 500},
+        {"key_id": "AB" * 32},
+        {"key_id": "../x"},
+        {"key_id": "00" * 32},
+    ],
+)
+def test_a_member_must_sign_all_of_it(verifier, identity, monkeypatch, changes):
+    with pytest.raises(UnauthenticatedError):
+        check(verifier, sign_differently(identity, monkeypatch, **changes))
+
+
+def test_a_digest_is_one_sha256(verifier, identity, monkeypatch):
+    class Sha512(module.HTTPMessageVerifier.content_digest_class):
+        algorithm = "sha-512"
+
+    signer = RequestSigner(identity, FEDERATION, lambda: NOW_S)
+    monkeypatch.setattr(signer._library, "content_digest_class", Sha512)
+    request = httpx2.Request("PUT", URL, content=b"hello")
+    signer.sign(request)
+    with pytest.raises(UnauthenticatedError, match="one SHA-256"):
+        check(verifier, request)
+
+
+@pytest.mark.parametrize("age_s", [0, MAX_AGE_S, MAX_AGE_S + MAX_SKEW_S, -MAX_SKEW_S])
+def test_clocks_may_differ_a_little(identity, clock, age_s):
+    clock.now_s -= 1000
+    verifier = RequestVerifier(FEDERATION, lambda _: True, clock)
+    clock.now_s = NOW_S
+    check(verifier, signed(identity, at=NOW_S - age_s))
+
+
+@pytest.mark.parametrize("age_s", [MAX_AGE_S + MAX_SKEW_S + 1, -MAX_SKEW_S - 1, 10**9, -(10**9)])
+def test_clocks_that_differ_more_are_reported_with_by_how_much(verifier, identity, age_s):
+    with pytest.raises(UnauthenticatedError, match=f"signed {age_s} s ago: set your clock"):
+        check(verifier, signed(identity, at=NOW_S - age_s))
+
+
+def test_a_nonce_is_remembered_as_long_as_its_signature_is_good(verifier, identity, clock):
+    early = signed(identity, at=NOW_S + MAX_SKEW_S)
+    check(verifier, early)
+    clock.now_s = NOW_S + 2 * MAX_SKEW_S + MAX_AGE_S - 0.5
+    with pytest.raises(UnauthenticatedError, match="twice"):
+        check(verifier, early)
+    clock.now_s += 2 * MAX_AGE_S + 2 * MAX_SKEW_S
+    check(verifier, signed(identity, at=clock.now_s))
+    assert len(verifier._nonces._seen) == 1
+
+
+def test_a_signature_from_before_the_start_is_not_taken_but_may_be_renewed(identity, clock):
+    request = signed(identity, at=NOW_S - 5)
+    with pytest.raises(UnavailableError):
+        check(RequestVerifier(FEDERATION, lambda _: True, clock), request)
+
+
+def test_one_member_cannot_fill_the_table_for_the_others(identity, stranger, clock, monkeypatch):
+    monkeypatch.setattr(module, "MAX_NONCES_OF_ONE_MEMBER", 3)
+    verifier = RequestVerifier(FEDERATION, lambda _: True, clock)
+    for _ in range(3):
+        check(verifier, signed(stranger))
+    with pytest.raises(UnavailableError):
+        check(verifier, signed(stranger))
+    check(verifier, signed(identity))
+    clock.now_s += MAX_AGE_S + 2 * MAX_SKEW_S
+    check(verifier, signed(stranger, at=clock.now_s))
+
+
+def test_a_refusal_says_nothing_of_what_was_wrong_in_its_public_text(verifier, stranger):
+    with pytest.raises(RefusedError) as refused:
+        check(verifier, signed(stranger))
+    assert refused.value.public == "the request is not signed as it must be"
+    assert refused.value.hint is None
