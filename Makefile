@@ -78,7 +78,7 @@ coverage: setup
 
 #: make wheel     the wheel, in dist/
 wheel: setup
-	@rm -rf dist && .venv/bin/uv build --quiet --wheel --python .venv/bin/python --out-dir dist && ls -l dist
+	@rm -rf dist && .venv/bin/uv build --quiet --wheel --no-build-isolation --python .venv/bin/python --out-dir dist && ls -l dist
 
 #: make lock      the locked requirements, made again from pyproject.toml
 lock: .venv/bootstrap.stamp

@@ -122,7 +122,7 @@ class TenSeal:
     """CKKS with one key pair, as NVFlare sets it up."""
 
     def __init__(self, cores: int) -> None:
-        _send_warnings_to("tenseal.log")
+        _send_output_to("tenseal.log")
         import tenseal  # noqa: PLC0415 - only the peer's workers load it
 
         self.tenseal = tenseal
@@ -161,10 +161,11 @@ class TenSeal:
         return {"upload_bytes": len(self.uploads[0]), "max_abs_error": float(error)}
 
 
-def _send_warnings_to(name: str) -> None:
+def _send_output_to(name: str) -> None:
     # TenSEAL warns on the C level, three lines for every vector.
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    log = os.open(OUTPUT / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    log = os.open(OUTPUT / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
     os.dup2(log, 2)
 
 
