@@ -26,47 +26,44 @@ func (m *Member) Open(raw []byte, contributors []int, sum []byte, out []uint64) 
 	if len(out) != mf.Entries {
 		return fault.Buffer
 	}
-	if good, err := m.open(mf, contributors, sum, out); err != nil || !good {
-		clear(out)
-		return fault.Rejected
+	verdict, chi, err := m.decode(mf, contributors, sum, out)
+	if err == nil {
+		var want []uint64
+		if want, err = m.chi(mf, out); err == nil && judge(mf.Layout, verdict, len(contributors), out, chi, want) {
+			return nil
+		}
 	}
-	return nil
+	clear(out)
+	return fault.Rejected
 }
 
-// open decodes everything before it judges anything.
-func (m *Member) open(mf *manifest.Manifest, contributors []int, sum []byte, out []uint64) (bool, error) {
+// decode decodes everything before anything is judged.
+func (m *Member) decode(mf *manifest.Manifest, contributors []int, sum []byte, out []uint64) (
+	verdict packed.Verdict, chi []uint64, err error) {
 	pad, err := m.keys.groupKey("pad", mf.Job)
 	if err != nil {
-		return false, err
+		return verdict, nil, err
 	}
 	l, input := mf.Layout, ofSet("pad", mf, contributors)
 	verdicts := make([]packed.Verdict, l.Ciphertexts)
-	chi := make([]uint64, len(l.MACPrimes)) // each is written by one ciphertext
+	chi = make([]uint64, len(l.MACPrimes)) // each is written by one ciphertext
 	err = workers.Each(l.Ciphertexts, func(c int) {
 		s := l.Borrow()
 		defer l.Return(s)
 		m.addMask(l, s, pad, input, c, false)
-		l.Drop(s.X, l.Used(c)) // as the masked share was rounded
+		l.Drop(s.X, l.Used(c)) // rounded as the masked share was; what differs is within the budget
 		l.NegateWire(s.X, l.Used(c))
 		l.AddTo(s.X, sum, c)
 		verdicts[c] = l.Decode(s.X, c, out, chi)
 	})
-	if err != nil {
-		return false, err
-	}
-	var verdict packed.Verdict
 	for _, v := range verdicts {
 		verdict.Merge(v)
 	}
-	want, err := m.chi(mf, out)
-	if err != nil {
-		return false, err
-	}
-	return m.judge(l, verdict, len(contributors), out, chi, want), nil
+	return verdict, chi, err
 }
 
 // judge looks at everything at once.
-func (m *Member) judge(l packed.Layout, verdict packed.Verdict, contributors int, out, chi, want []uint64) bool {
+func judge(l packed.Layout, verdict packed.Verdict, contributors int, out, chi, want []uint64) bool {
 	most := uint64(contributors) * (1<<l.ValueBits - 1)
 	var over uint64
 	for _, v := range out {

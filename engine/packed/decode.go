@@ -25,6 +25,13 @@ func (v *Verdict) Merge(other Verdict) {
 	v.residual, v.Bad = max(v.residual, other.residual), v.Bad || other.Bad
 }
 
+// Residual is the largest noise found, as a fraction of a step; 0.5 is where
+// decoding goes wrong.
+func (v Verdict) Residual() float64 { return float64(v.residual) / (1 << 32) / (1 << 32) }
+
+// Limit is the largest residual that honest members can make.
+func (p *Params) Limit() float64 { return float64(p.limit) / (1 << 32) / (1 << 32) }
+
 // Decode reads the entries of ciphertext c into out and the MAC totals that lie
 // in it into chi. x holds residues mod the wire primes, below 2q; it is
 // overwritten.
