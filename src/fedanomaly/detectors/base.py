@@ -186,7 +186,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if self.next_step(state) is not None:
             raise DataError("this state is not trained yet", hint="run its remaining steps first")
         fitted: Self = type(self)(**self.get_params(deep=False))
-        return fitted._learnt(state)  # noqa: SLF001 - an object of this very class
+        return fitted._learnt(state)
 
     # The contract of scikit-learn.
 
