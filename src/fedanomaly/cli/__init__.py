@@ -1,0 +1,5 @@
+"""The command `fedanomaly`."""
+
+from fedanomaly.cli.app import app, main
+
+__all__ = ["app", "main"]

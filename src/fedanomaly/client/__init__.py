@@ -1,0 +1,7 @@
+"""`fa.Client`: the organisation's own node, from Python."""
+
+from fedanomaly.client.client import Client
+from fedanomaly.client.jobs import Job
+from fedanomaly.client.models import Model
+
+__all__ = ["Client", "Job", "Model"]

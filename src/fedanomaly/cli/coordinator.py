@@ -1,0 +1,145 @@
+"""`fedanomaly coordinator …`: make one, run it, invite organisations, look at it."""
+
+# ruff: noqa: PLC0415 - commands start fast: each imports what it needs
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedanomaly.cli.options import COORDINATOR_HOME, CoordinatorHome, Json
+from fedanomaly.cli.output import done, note, print_json, stdout, table
+
+if TYPE_CHECKING:
+    from fedanomaly.transport.wire import Status
+
+app = typer.Typer(help="The coordinator of a federation: it runs the rounds and sees no data.", no_args_is_help=True)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Option("--name", help="Name of the federation.")],
+    members: Annotated[int, typer.Option("--members", min=3, help="How many organisations take part.")],
+    threshold: Annotated[
+        int,
+        typer.Option(
+            "--threshold", min=2, help="Decryption threshold: one member fewer may collude and learn nothing."
+        ),
+    ] = 2,
+    listen: Annotated[str, typer.Option("--listen", help="Address and port to listen on.")] = "127.0.0.1:7400",
+    url: Annotated[str, typer.Option("--url", help="Where nodes reach it, if not at that address.")] = "",
+    home: CoordinatorHome = COORDINATOR_HOME,
+    as_json: Json = False,
+) -> None:
+    """Make the home of a coordinator, with a fresh key.
+
+    [bold]Example[/bold]
+
+        fedanomaly coordinator init --name fraud-watch --members 3 --threshold 2
+    """
+    from fedanomaly.coordinator import CoordinatorConfig, init_home
+    from fedanomaly.errors import ConfigError
+
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError("--listen is an address and a port, such as 127.0.0.1:7400")
+    config = CoordinatorConfig(
+        name=name, members=members, threshold=threshold, listen_host=host.strip("[]"), listen_port=int(port), url=url
+    )
+    made = init_home(home.expanduser(), config)
+    if as_json:
+        print_json({"home": str(made.folder), "federation": made.federation.hex(), "url": config.origin})
+        return
+    done(f"federation {name}: {members} members, decryption threshold {threshold}")
+    done(f"home       {made.folder}")
+    done(f"next       fedanomaly coordinator invite ORGANISATION, then fedanomaly coordinator run ({config.origin})")
+
+
+@app.command()
+def invite(
+    organisation: Annotated[str, typer.Argument(help="Name that the organisation will have in the federation.")],
+    valid_days: Annotated[float, typer.Option("--valid-days", min=0.001, help="Days until it expires.")] = 7.0,
+    home: CoordinatorHome = COORDINATOR_HOME,
+    as_json: Json = False,
+) -> None:
+    """Make a one-time invitation; also while the coordinator runs.
+
+    The line is a secret: whoever has it can enrol once under that name. Hand it
+    over through a channel that both sides trust.
+
+    [bold]Example[/bold]
+
+        fedanomaly coordinator invite "North Bank" > north-bank.invitation
+    """
+    from fedanomaly.coordinator import create_invitation
+
+    invitation = create_invitation(home.expanduser(), organisation, ttl_s=valid_days * 86_400)
+    if as_json:
+        print_json({"organisation": organisation, "invitation": invitation.to_text()})
+        return
+    note(f"one-time invitation for {organisation}, valid for {valid_days:g} days:")
+    print(invitation.to_text())
+
+
+@app.command()
+def run(home: CoordinatorHome = COORDINATOR_HOME) -> None:
+    """Serve the federation until SIGTERM or Ctrl-C; killed at any moment, it goes on where it was.
+
+    [bold]Example[/bold]
+
+        fedanomaly coordinator run --home /srv/federation
+    """
+    from fedanomaly.coordinator import run as serve
+
+    serve(home.expanduser())
+
+
+@app.command()
+def status(home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> None:
+    """Show members, key epoch, jobs and rounds, read from the log; also while the coordinator runs.
+
+    [bold]Example[/bold]
+
+        fedanomaly coordinator status --json
+    """
+    import msgspec
+
+    found = asyncio.run(_read(home.expanduser()))
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+        return
+    done(f"federation {found.name}: {len(found.members)} of {found.expected} members, threshold {found.threshold}")
+    done(f"members    {', '.join(found.members) or 'none yet'}")
+    done(f"key epoch  {found.epoch} ({found.epoch_state}), {found.head} entries in the log")
+    rows = [
+        (job.number, job.model, job.detector, job.requested_by, job.state, len(job.rounds), job.reason)
+        for job in found.jobs
+    ]
+    if rows:
+        stdout().print(table(["job", "model", "detector", "asked for by", "state", ">rounds", "reason"], rows))
+
+
+async def _read(folder: Path) -> Status:
+    from fedanomaly.coordinator import Home
+    from fedanomaly.coordinator.progress import status_of
+    from fedanomaly.errors import ConfigError
+    from fedanomaly.protocol import Entry, Envelope, Transcript
+    from fedanomaly.storage.envelopes import EnvelopeLog
+
+    home = Home(folder)
+    transcript = Transcript(home.federation, home.identity.public_key)
+    if not home.database_path.exists():
+        raise ConfigError("this coordinator has not run yet", hint="run: fedanomaly coordinator run")
+    log = await EnvelopeLog.open(home.database_path)
+    try:
+        while records := await log.read(transcript.head, limit=1000):
+            for record in records:
+                transcript.add(Entry(record.seq, record.received_at, Envelope.from_bytes(record.data)))
+    finally:
+        await log.close()
+    if transcript.settings is None:
+        raise ConfigError("this coordinator has not run yet", hint="run: fedanomaly coordinator run")
+    return status_of(transcript)

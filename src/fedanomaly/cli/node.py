@@ -1,0 +1,137 @@
+"""`fedanomaly node …`: make one, join a federation, run it, look at it."""
+
+# ruff: noqa: PLC0415 - commands start fast: each imports what it needs
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile
+from fedanomaly.cli.output import done, note, print_json, stdout, table
+from fedanomaly.cli.passphrase import passphrase_of
+
+if TYPE_CHECKING:
+    from fedanomaly.client.jobs import Told
+
+app = typer.Typer(help="The node of one organisation: it keeps the data and the keys.", no_args_is_help=True)
+
+
+@app.command()
+def init(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+    """Make the home of a node: identity, data key, policy, token.
+
+    [bold]Example[/bold]
+
+        fedanomaly node init
+        fedanomaly node init --home /srv/node --passphrase-file /run/secrets/passphrase
+    """
+    from fedanomaly.node.home import Home
+
+    passphrase = passphrase_of(passphrase_file, confirm=True)
+    made = Home.create(home.expanduser(), passphrase)
+    identity = made.unlock(passphrase).public_key.hex()
+    if as_json:
+        print_json({"home": str(made.root), "identity": identity})
+        return
+    done(f"home       {made.root}")
+    done(f"identity   {identity}")
+    done("next       look at policy.toml, then fedanomaly node enrol INVITATION")
+
+
+@app.command()
+def enrol(
+    invitation: Annotated[str, typer.Argument(help="The invitation, a file that holds it, or - for standard input.")],
+    home: NodeHome = NODE_HOME,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Join a federation with a one-time invitation; the coordinator's key is pinned from it.
+
+    [bold]Example[/bold]
+
+        fedanomaly node enrol north-bank.invitation
+    """
+    from fedanomaly.node.enrolment import enrol as join
+    from fedanomaly.node.home import Home
+    from fedanomaly.transport import Invitation
+
+    found = Home(home.expanduser())
+    line = Invitation.from_text(_line(invitation))
+    membership = join(found, found.unlock(passphrase_of(passphrase_file)), line)
+    if as_json:
+        told = {"organisation": membership.name, "url": membership.url, "federation": membership.federation.hex()}
+        print_json(told)
+        return
+    done(f"enrolled as {membership.name} at {membership.url}")
+    done("next        fedanomaly data add NAME FILE, then fedanomaly node run")
+
+
+@app.command()
+def run(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None) -> None:
+    """Run the node until SIGTERM or Ctrl-C. It only calls out, and answers on 127.0.0.1.
+
+    [bold]Example[/bold]
+
+        fedanomaly node run --passphrase-file /run/secrets/passphrase
+    """
+    from fedanomaly.node.home import Home
+    from fedanomaly.node.logs import configure
+    from fedanomaly.node.run import run as serve
+
+    found = Home(home.expanduser())
+    configure(found.config.log_format)
+    keystore = found.unlock(passphrase_of(passphrase_file))
+    serve(found, keystore, ready=lambda address: note(f"loopback API at {address}"))
+
+
+@app.command()
+def status(home: NodeHome = NODE_HOME, as_json: Json = False) -> None:
+    """Show the node and its federation at a glance.
+
+    [bold]Example[/bold]
+
+        fedanomaly node status
+    """
+    from fedanomaly.cli.running import running_node
+    from fedanomaly.node.home import Home
+
+    found = Home(home.expanduser())
+    if not found.running:
+        membership = found.membership
+        told = {"running": False, "organisation": membership.name if membership else None}
+        if as_json:
+            print_json(told)
+        else:
+            done(f"not running; {'enrolled as ' + membership.name if membership else 'not enrolled'}")
+        return
+    with running_node(found) as node:
+        told = {"running": True, **node.status(), "jobs": node.jobs()}
+    if as_json:
+        print_json(told)
+    else:
+        _show(told)
+
+
+def _show(told: Told) -> None:
+    reached = "reached" if told["connected"] else "NOT reached; it goes on by itself once it is"
+    done(f"node         {told['organisation']}")
+    done(f"coordinator  {told['coordinator_url']} ({reached})")
+    done(f"federation   {told['federation'] or '?'}: {len(told['members'])} of {told['members_wanted'] or '?'} members")
+    done(f"key epoch    {told['epoch'] or 'none yet'} ({told['epoch_state'] or 'waiting for members'})")
+    rows = [(job["id"][:12], job["model"], job["detector"], job["state"], len(job["rounds"])) for job in told["jobs"]]
+    if rows:
+        stdout().print(table(["job", "model", "detector", "state", ">rounds"], rows))
+
+
+def _line(invitation: str) -> str:
+    if invitation == "-":
+        return sys.stdin.read()
+    try:
+        path = Path(invitation)
+        return path.read_text("ascii") if path.is_file() else invitation
+    except (OSError, UnicodeDecodeError):  # too long for a path, for one
+        return invitation

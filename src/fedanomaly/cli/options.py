@@ -1,0 +1,33 @@
+"""Options that several commands share, and what they default to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NODE_HOME = Path("~/.fedanomaly/node")
+COORDINATOR_HOME = Path("~/.fedanomaly/coordinator")
+
+NodeHome = Annotated[
+    Path,
+    typer.Option("--home", envvar="FEDANOMALY_HOME", help="Home folder of the node.", show_default=str(NODE_HOME)),
+]
+CoordinatorHome = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar="FEDANOMALY_HOME",
+        help="Home folder of the coordinator.",
+        show_default=str(COORDINATOR_HOME),
+    ),
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        help="File with the passphrase of the keystore, mode 0600. Else FEDANOMALY_PASSPHRASE, else a prompt.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

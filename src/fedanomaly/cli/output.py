@@ -1,0 +1,57 @@
+"""What commands print: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+UNITS = ("B", "KB", "MB", "GB")
+
+
+def stdout() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def stderr() -> Console:
+    """Return the console for progress and notes."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Print a result for machines: one JSON document."""
+    # Plain print: rich would wrap and colour.
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Say something beside the result."""
+    stderr().print(text, style="dim", markup=False)
+
+
+def done(text: str) -> None:
+    """Say what was done."""
+    stdout().print(text, markup=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:
+    """Return a plain table; cells are shown as they are."""
+    out = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
+    for column in columns:
+        out.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    for row in rows:
+        out.add_row(*(str(cell) for cell in row))
+    return out
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a size for people: 31.2 KB (powers of 1000)."""
+    for unit in UNITS[:-1]:
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} {UNITS[-1]}"

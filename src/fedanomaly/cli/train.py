@@ -1,0 +1,97 @@
+"""`fedanomaly train`: ask the federation for a model and watch it being learnt."""
+
+# ruff: noqa: PLC0415 - commands start fast: each imports what it needs
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedanomaly.cli.options import NODE_HOME, Json, NodeHome
+from fedanomaly.cli.output import done, note, print_json, size_text
+
+if TYPE_CHECKING:
+    from fedanomaly.client import Job
+
+
+def train(
+    dataset: Annotated[str, typer.Argument(help="Data set; every member uses its own of that name.")],
+    detector: Annotated[str, typer.Option("--detector", help="Detector to train.")] = "loda",
+    model: Annotated[str | None, typer.Option("--model", help="Name of the model; else that of the data set.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", help="Parameter of the detector, as NAME=VALUE; may be repeated.")
+    ] = None,
+    follow: Annotated[str | None, typer.Option("--follow", help="Watch a job that was asked for before.")] = None,
+    timeout_s: Annotated[float | None, typer.Option("--timeout", help="Longest wait in seconds.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = True,
+    home: NodeHome = NODE_HOME,
+    as_json: Json = False,
+) -> None:
+    """Train a detector with the federation, through the node that runs here.
+
+    Ctrl-C leaves the job alone: it goes on at the node.
+
+    [bold]Example[/bold]
+
+        fedanomaly train payments --detector loda
+        fedanomaly train payments --detector mahalanobis --param contamination=0.005 --model weekly
+    """
+    from fedanomaly.cli.running import running_node
+    from fedanomaly.node.home import Home
+
+    with running_node(Home(home.expanduser())) as node:
+        if follow:
+            job = node.job(follow)
+        else:
+            job = node.train(dataset, detector, params=_params(param or []), model=model)
+        if not wait:
+            _asked(job, dataset, as_json=as_json)
+            return
+        try:
+            _watch(job, timeout_s)
+        except KeyboardInterrupt:
+            note(f"the job goes on at the node; watch it again: fedanomaly train {dataset} --follow {job.id}")
+            raise
+        told = job.told()
+        kept = node.model(told["model"])
+    if as_json:
+        print_json({**told, "model_version": kept.lineage["version"]})
+        return
+    done(f"model {told['model']} version {kept.lineage['version']}: {told['detector']}, {len(told['rounds'])} rounds")
+    done(f"sent {size_text(told['sent_bytes'])}; nothing but encrypted sums")
+
+
+def _asked(job: Job, dataset: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": job.id})
+    else:
+        done(f"asked for job {job.id}; watch it: fedanomaly train {dataset} --follow {job.id}")
+
+
+def _watch(job: Job, timeout_s: float | None) -> None:
+    from fedanomaly.cli.live import JobView, Lines
+    from fedanomaly.cli.output import stderr
+
+    console = stderr()
+    if not console.is_terminal:
+        job.wait(timeout_s, Lines(console).show)
+        return
+    with JobView(console) as view:
+        job.wait(timeout_s, view.show)
+
+
+def _params(given: list[str]) -> dict[str, Any]:
+    from fedanomaly.errors import ConfigError
+
+    params: dict[str, Any] = {}
+    for entry in given:
+        name, equals, text = entry.partition("=")
+        if not equals or not name:
+            raise ConfigError("--param is NAME=VALUE, such as contamination=0.01")
+        try:
+            params[name] = json.loads(text)
+        except ValueError:
+            params[name] = text
+    return params

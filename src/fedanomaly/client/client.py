@@ -1,0 +1,117 @@
+"""The client of one node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from fedanomaly.client.connection import Connection
+from fedanomaly.client.jobs import Job, Told
+from fedanomaly.client.models import Model
+
+
+class Client:
+    """A node's loopback API, from Python.
+
+    Parameters
+    ----------
+    url : str
+        Its address, such as ``http://127.0.0.1:7420``.
+    token : str
+        What lies in the file `token` of the node's home.
+
+    Examples
+    --------
+    ::
+
+        with fa.Client("http://127.0.0.1:7420", token=token) as node:
+            job = node.train("payments", detector="loda").wait()
+            detector = node.model("payments").detector
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:7420", *, token: str) -> None:
+        self._connection = Connection(url, token=token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def status(self) -> Told:
+        """Return the node and its federation at a glance."""
+        return self._connection.get("/v1/status")
+
+    def datasets(self) -> list[Told]:
+        """Return the local data sets: names, columns, row counts."""
+        return self._connection.get("/v1/datasets")
+
+    def train(
+        self,
+        dataset: str,
+        detector: str = "loda",
+        *,
+        params: Mapping[str, Any] | None = None,
+        model: str | None = None,
+    ) -> Job:
+        """Ask the federation to train a detector.
+
+        Parameters
+        ----------
+        dataset : str
+            Local data set; the other members use theirs of the same name.
+        detector : str, default="loda"
+            Registered name.
+        params : mapping, optional
+            Parameters of the detector; what is left out has its default.
+        model : str, optional
+            Name of the model; that of the data set if left out.
+
+        Raises
+        ------
+        FedAnomalyError
+            If this node itself could not take part.
+        """
+        body = {"dataset": dataset, "detector": detector, "params": dict(params or {}), "model": model}
+        return Job(self._connection, self._connection.post("/v1/jobs", body)["id"])
+
+    def jobs(self) -> list[Told]:
+        """Return all jobs of the federation's log, oldest first."""
+        return self._connection.get("/v1/jobs")
+
+    def job(self, job: str) -> Job:
+        """Return a job by its id, to look at it or to wait for it."""
+        return Job(self._connection, job)
+
+    def models(self) -> list[Told]:
+        """Return the newest version of every model, and where it came from."""
+        return self._connection.get("/v1/models")
+
+    def model(self, name: str, version: int | None = None) -> Model:
+        """Return a trained model, the newest version unless another is asked for.
+
+        Raises
+        ------
+        NotFoundError
+            If the node has no such model.
+        """
+        params = {} if version is None else {"version": version}
+        lineage = self._connection.get(f"/v1/models/{name}", params)
+        # The version that was just read, even if a newer one is being written.
+        state = self._connection.bytes("GET", f"/v1/models/{name}/state", params={"version": lineage["version"]})
+        return Model(lineage, state)
+
+    def events(self, after: int = 0) -> tuple[list[Told], int]:
+        """Return what happened at the node after a cursor, and the cursor to go on from."""
+        told = self._connection.get("/v1/events", {"after": after})
+        return told["events"], told["cursor"]
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._connection.url}>"

@@ -1,0 +1,112 @@
+"""One HTTP conversation with a node's loopback API: token, limits, typed errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import msgspec
+
+from fedanomaly import errors
+from fedanomaly.errors import ConfigError, FedAnomalyError, ProtocolError, UnavailableError
+from fedanomaly.transport import is_loopback
+
+TIMEOUT_S = 60.0
+
+
+class Connection:
+    """Sends requests to one node.
+
+    Parameters
+    ----------
+    url : str
+        Address of its loopback API, such as ``http://127.0.0.1:7420``.
+    token : str
+        What lies in the file `token` of the node's home.
+
+    Raises
+    ------
+    ConfigError
+        If the address is not on this machine: the token would go out in plain text.
+    """
+
+    def __init__(self, url: str, *, token: str) -> None:
+        host = httpx2.URL(url).host
+        if not is_loopback(host):
+            raise ConfigError(f"{host} is not this machine", hint="a node's API answers on 127.0.0.1 only")
+        self.url = url.rstrip("/")
+        self._http = httpx2.Client(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+            trust_env=False,  # a proxy has no business between two processes of one machine
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> Any:  # noqa: ANN401 - JSON
+        """Return what the node answers, as plain values."""
+        return msgspec.json.decode(self.bytes("GET", path, params=params))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
+        """Send plain values and return what the node answers."""
+        content = msgspec.json.encode(body)
+        return msgspec.json.decode(self.bytes("POST", path, content=content, kind="application/json"))
+
+    def bytes(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        content: bytes | None = None,
+        kind: str | None = None,
+    ) -> bytes:
+        """Send bytes and return the bytes of the answer.
+
+        Raises
+        ------
+        UnavailableError
+            If the node does not answer.
+        FedAnomalyError
+            The error that it answered with.
+        """
+        headers = {"content-type": kind} if kind else {}
+        try:
+            answer = self._http.request(method, path, params=params, content=content, headers=headers)
+        except httpx2.TransportError as error:
+            raise UnavailableError(
+                f"the node at {self.url} does not answer ({type(error).__name__})", hint="run: fedanomaly node run"
+            ) from None
+        if answer.is_success:
+            return answer.content
+        raise _error_of(answer)
+
+    def __repr__(self) -> str:
+        return f"<Connection to {self.url}>"
+
+
+class _Failure(msgspec.Struct):
+    code: str
+    message: str
+    hint: str | None = None
+    retry_after_s: float | None = None
+
+
+def _error_of(answer: httpx2.Response) -> FedAnomalyError:
+    try:
+        failure = msgspec.json.decode(answer.content, type=_Failure)
+    except msgspec.DecodeError:
+        return ProtocolError(f"HTTP status {answer.status_code}", hint="is this the address of a node?")
+    kind = _by_code().get(failure.code, FedAnomalyError)
+    if issubclass(kind, UnavailableError):
+        return kind(failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s or 1.0)
+    return kind(failure.message, hint=failure.hint)
+
+
+def _by_code() -> dict[str, type[FedAnomalyError]]:
+    kinds = (value for value in vars(errors).values() if isinstance(value, type))
+    return {kind.code: kind for kind in kinds if issubclass(kind, FedAnomalyError)}

@@ -1,0 +1,65 @@
+"""A trained model, on this side of the API."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fedanomaly.types import Floats, Integers, State
+
+if TYPE_CHECKING:
+    from fedanomaly.detectors import Detector
+    from fedanomaly.node.scoring import Scorer
+
+
+class Model:
+    """A model of a node: where it came from, and the fitted detector.
+
+    Parameters
+    ----------
+    lineage : dict
+        The record `ModelView` of the node's API.
+    state : bytes
+        Canonical bytes of its state.
+    """
+
+    def __init__(self, lineage: dict[str, Any], state: bytes) -> None:
+        self.lineage = lineage
+        self.state = State.from_bytes(state)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        from fedanomaly.node.scoring import Scorer  # noqa: PLC0415 - scikit-learn only when it scores
+
+        return Scorer.of(self.lineage["feature_schema"], self.state)
+
+    @property
+    def detector(self) -> Detector:
+        """The fitted detector, a scikit-learn estimator; it takes encoded rows."""
+        return self._scorer.detector
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a row is an outlier."""
+        return self._scorer.threshold
+
+    def score(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+        """Return the anomaly score of every row; high is anomalous.
+
+        Parameters
+        ----------
+        frame : pandas, polars or pyarrow table
+            Rows in their own columns; further columns are left alone.
+
+        Returns
+        -------
+        float64 array of shape (n_rows,)
+        """
+        return self._scorer.scores(frame)
+
+    def predict(self, frame: Any) -> Integers:  # noqa: ANN401 - whatever narwhals knows
+        """Return -1 for outliers and +1 for all other rows."""
+        return self._scorer.predictions(self.score(frame))
+
+    def __repr__(self) -> str:
+        return f"<Model {self.lineage['name']} version {self.lineage['version']}>"

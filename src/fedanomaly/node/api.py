@@ -1,0 +1,203 @@
+"""The loopback API: what the CLI, `fa.Client` and the dashboard are clients of."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated, Any
+
+import pyarrow as pa
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from fedanomaly import __version__
+from fedanomaly.errors import CapacityError, DataError, FedAnomalyError, NotFoundError, UnavailableError
+from fedanomaly.node.guard import Guard
+from fedanomaly.node.service import NodeService
+from fedanomaly.node.views import (
+    DatasetView,
+    EventsView,
+    EventView,
+    FailureView,
+    JobView,
+    ModelView,
+    ScoresView,
+    StatusView,
+    TrainView,
+    model_view,
+)
+from fedanomaly.transport import status_of
+
+MAX_ROWS_BYTES = 256 << 20
+MAX_EVENTS = 500
+ARROW_STREAM = "application/vnd.apache.arrow.stream"
+OCTETS = "application/octet-stream"
+
+Failures = {"default": {"model": FailureView, "description": "What went wrong, and what to do about it."}}
+
+
+class TrainRequest(BaseModel):
+    """A detector to be trained by the federation."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    dataset: str
+    detector: str = "loda"
+    model: str | None = Field(default=None, description="Name of the model; that of the data set if left out.")
+    params: dict[str, Any] = {}
+
+
+def create_app(service: NodeService, token: str) -> FastAPI:
+    """Return the guarded API of a running node.
+
+    Parameters
+    ----------
+    service : NodeService
+        The node.
+    token : str
+        What a request must bring as a bearer token.
+    """
+    app = FastAPI(
+        title="FedAnomalyFHE node",
+        version=__version__,
+        description="The organisation's own node, on 127.0.0.1; every request brings the token of its home.",
+        responses=Failures,  # type: ignore[arg-type]
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.add_middleware(Guard, token=token)
+    app.add_exception_handler(FedAnomalyError, _failed)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    _add_reading(app, service)
+    _add_models(app, service)
+    return app
+
+
+def _add_reading(app: FastAPI, service: NodeService) -> None:
+    @app.get("/v1/status", operation_id="status")
+    def status() -> StatusView:
+        """The node and its federation at a glance."""
+        return service.status
+
+    @app.get("/v1/datasets", operation_id="datasets")
+    def datasets() -> list[DatasetView]:
+        """The local data sets, newest snapshot of each."""
+        return service.datasets.list()
+
+    @app.post("/v1/jobs", operation_id="train", status_code=202)
+    def train(body: TrainRequest) -> TrainView:
+        """Ask the federation to train a detector."""
+        model = body.model or body.dataset
+        return TrainView(
+            id=service.train(model=model, dataset=body.dataset, detector=body.detector, params=body.params)
+        )
+
+    @app.get("/v1/jobs", operation_id="jobs")
+    def jobs() -> list[JobView]:
+        """All jobs of the federation's log, oldest first."""
+        return service.jobs
+
+    @app.get("/v1/jobs/{job}", operation_id="job")
+    def job(job: str) -> JobView:
+        """One job and its rounds."""
+        for view in service.jobs:
+            if view.id == job:
+                return view
+        raise NotFoundError(f"there is no job {job}")
+
+    @app.get("/v1/events", operation_id="events")
+    def events(after: Annotated[int, Query(ge=0)] = 0) -> EventsView:
+        """What happened at this node after a cursor, oldest first."""
+        found = service.feed.after(after)[:MAX_EVENTS]
+        views = [EventView(cursor=entry.cursor, at=entry.at, name=entry.name, details=entry.details) for entry in found]
+        return EventsView(events=views, cursor=found[-1].cursor if found else after)
+
+
+def _add_models(app: FastAPI, service: NodeService) -> None:
+    @app.get("/v1/models", operation_id="models")
+    def models() -> list[ModelView]:
+        """The newest version of every model of this node."""
+        return [model_view(lineage) for lineage in service.models.newest()]
+
+    @app.get("/v1/models/{name}", operation_id="model")
+    def model(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> ModelView:
+        """Where a model came from."""
+        return model_view(service.models.load(name, version).lineage)
+
+    @app.get(
+        "/v1/models/{name}/state",
+        operation_id="state",
+        response_class=Response,
+        responses={200: {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}},
+    )
+    def state(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:
+        """The canonical bytes of a model's state."""
+        return Response(service.models.load(name, version).state.to_bytes(), media_type=OCTETS)
+
+    @app.post(
+        "/v1/models/{name}/score",
+        operation_id="score",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "Rows as an Arrow IPC stream, columns as in the model's feature schema.",
+                "content": {ARROW_STREAM: {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def score(request: Request, name: str, version: Annotated[int | None, Query(ge=1)] = None) -> ScoresView:
+        """Scores of rows: high is anomalous, -1 is an outlier."""
+        body = await _body(request)
+        return await run_in_threadpool(_scores, service, name, version, body)
+
+
+def _scores(service: NodeService, name: str, version: int | None, body: bytes) -> ScoresView:
+    from fedanomaly.node.scoring import Scorer  # noqa: PLC0415 - scikit-learn only when it scores
+
+    model = service.models.load(name, version)
+    scorer = Scorer.of(model.lineage.schema, model.state)
+    try:
+        with pa.ipc.open_stream(body) as reader:
+            table = reader.read_all()
+    except (pa.ArrowException, OSError):
+        raise DataError("the body is no Arrow IPC stream") from None
+    scores = scorer.scores(table)
+    return ScoresView(
+        scores=scores.tolist(), predictions=scorer.predictions(scores).tolist(), threshold=scorer.threshold
+    )
+
+
+async def _body(request: Request) -> bytes:
+    body = io.BytesIO()
+    async for piece in request.stream():
+        if body.tell() + len(piece) > MAX_ROWS_BYTES:
+            raise CapacityError(f"at most {MAX_ROWS_BYTES} bytes are scored at once", hint="send the rows in parts")
+        body.write(piece)
+    return body.getvalue()
+
+
+async def _failed(_request: Request, error: Exception) -> JSONResponse:
+    # The owner of the node reads its own errors in full.
+    if not isinstance(error, FedAnomalyError):
+        raise error
+    return _answer(
+        status_of(error),
+        code=error.code,
+        message=Exception.__str__(error),
+        hint=error.hint,
+        retry_after_s=error.retry_after_s if isinstance(error, UnavailableError) else None,
+    )
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    # Names of fields, never what was in them.
+    places = error.errors() if isinstance(error, RequestValidationError) else []
+    told = ", ".join(".".join(str(part) for part in place["loc"]) + f": {place['msg']}" for place in places)
+    return _answer(422, code=DataError.code, message=told or "invalid request", hint=None, retry_after_s=None)
+
+
+def _answer(status: int, **told: Any) -> JSONResponse:  # noqa: ANN401 - JSON values
+    return JSONResponse(FailureView(**told).model_dump(), status_code=status)

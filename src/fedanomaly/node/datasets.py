@@ -1,0 +1,296 @@
+"""Local data sets: added once, split, encrypted, found again by name.
+
+Adding one takes a single pass over the file in bounded memory. What counts is
+the registry: a folder that it does not name is left over from a crash and goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from fedanomaly.errors import DataError, KeystoreError, NotFoundError
+from fedanomaly.features import Schema
+from fedanomaly.node.at_rest import EncryptedFiles, EncryptedWriter
+from fedanomaly.node.durable import make_folder
+from fedanomaly.node.encoding import conformed
+from fedanomaly.node.keystore import Keystore
+from fedanomaly.node.models import check_model_name
+from fedanomaly.node.registry import Contents, Registry, Snapshot
+from fedanomaly.node.row_digest import RowDigest, held_out, row_hashes
+from fedanomaly.node.sources import FileSource
+from fedanomaly.node.views import DatasetView
+from fedanomaly.storage import sync_folder
+from fedanomaly.types import item
+from fedanomaly.types.canonical import begin
+
+KEPT_SNAPSHOTS = 3
+"""Snapshots of one name that stay, the newest included: a job may be training on an older one."""
+
+TRAIN, HOLDOUT, LABELS = "train.parquet", "holdout.parquet", "holdout-labels.parquet"
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """What `Datasets.add` did.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        The newest snapshot now.
+    is_new : bool
+        False if the very same thing was there already.
+    """
+
+    snapshot: Snapshot
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a file becomes a data set.
+
+    Parameters
+    ----------
+    schema : Schema
+        Feature schema; the columns that it names are kept.
+    holdout : FileSource or None
+        Rows to hold out instead of a fraction.
+    holdout_fraction : float
+        Share of the rows that is held out, in [0, 0.5].
+    label : str or None
+        Column whose values are kept apart, for evaluation only.
+    """
+
+    schema: Schema
+    holdout: FileSource | None = None
+    holdout_fraction: float = 0.1
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.holdout_fraction <= 0.5:
+            raise DataError("the share of rows that is held out must lie in [0, 0.5]")
+        if self.label in self.schema.columns:
+            raise DataError(f"the label {self.label} is a feature of the schema", hint="a label is never trained on")
+
+
+class Datasets:
+    """The data sets of a node.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they lie.
+    keystore : Keystore
+        Gives the keys.
+    """
+
+    def __init__(self, folder: Path, keystore: Keystore) -> None:
+        make_folder(folder)
+        self._folder = folder
+        self._files = EncryptedFiles(keystore)
+        self._registry = Registry(folder, keystore)
+
+    def add(self, name: str, source: FileSource, plan: Plan, *, progress: Progress | None = None) -> Added:
+        """Add a data set, or a new snapshot of one; safe while the node runs.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        source : FileSource
+            The rows.
+        plan : Plan
+            Schema, split, label.
+        progress : callable, optional
+            Called with the number of rows of every batch that was written.
+
+        Raises
+        ------
+        SchemaError
+            If the rows do not fit the schema.
+        DataError
+            If there is nothing left to train on.
+        """
+        check_model_name(name)
+        with self._registry.changing() as contents:
+            self._remove_left_overs(contents)
+            folder = self._folder / f"{name}-{secrets.token_hex(8)}"
+            make_folder(folder)
+            try:
+                snapshot = self._write(name, source, plan, folder, contents, progress or (lambda _rows: None))
+            except BaseException:
+                shutil.rmtree(folder)
+                raise
+            newest = contents.newest(name)
+            if newest is not None and newest.content == snapshot.content:
+                shutil.rmtree(folder)
+                return Added(snapshot=newest, is_new=False)
+            contents.snapshots.append(snapshot)
+            mine = [entry for entry in contents.snapshots if entry.name == name]
+            for old in mine[:-KEPT_SNAPSHOTS]:
+                contents.snapshots.remove(old)
+        return Added(snapshot=snapshot, is_new=True)
+
+    def list(self) -> list[DatasetView]:
+        """Return the newest snapshot of every data set, by name."""
+        newest = {entry.name: entry for entry in self._registry.read().snapshots}
+        return [view_of(newest[name]) for name in sorted(newest)]
+
+    def newest(self, name: str) -> Snapshot:
+        """Return the newest snapshot of a data set.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        return self._registry.newest(name)
+
+    def of_folder(self, folder: str) -> Snapshot:
+        """Return the snapshot that lies in a folder.
+
+        Raises
+        ------
+        NotFoundError
+            If it was replaced too often since.
+        """
+        for snapshot in self._registry.read().snapshots:
+            if snapshot.folder == folder:
+                return snapshot
+        raise NotFoundError("the snapshot that this job began with is gone")
+
+    def train(self, snapshot: Snapshot) -> pa.Table:
+        """Return the rows to train on."""
+        return self._table(snapshot, TRAIN)
+
+    def holdout(self, snapshot: Snapshot) -> pa.Table:
+        """Return the held-out rows."""
+        return self._table(snapshot, HOLDOUT)
+
+    def labels(self, snapshot: Snapshot) -> pa.Array:
+        """Return the labels of the held-out rows, in their order.
+
+        Raises
+        ------
+        DataError
+            If the data set was added without a label column.
+        """
+        if snapshot.label is None:
+            raise DataError(f"the data set {snapshot.name} has no labels", hint="add it with --label COLUMN")
+        return self._table(snapshot, LABELS).column(0).combine_chunks()
+
+    def _table(self, snapshot: Snapshot, file: str) -> pa.Table:
+        path = self._folder / snapshot.folder / file
+        # Parquet's own encryption does not bind a file to its name.
+        if not path.is_file() or FileSource(path).digest() != snapshot.files.get(file):
+            raise KeystoreError(f"{file} of the data set {snapshot.name} was changed or removed")
+        return self._files.table(path)
+
+    def _write(
+        self,
+        name: str,
+        source: FileSource,
+        plan: Plan,
+        folder: Path,
+        contents: Contents,
+        progress: Progress,
+    ) -> Snapshot:
+        trained, kept = RowDigest(), RowDigest()
+        with ExitStack() as stack:
+            writers = _Writers(self._files, folder, plan, stack)
+            for batch in source.batches():
+                hashes = row_hashes(batch)
+                fraction = 0.0 if plan.holdout else plan.holdout_fraction
+                out = held_out(hashes, fraction)
+                writers.train(batch.filter(pa.array(~out)))
+                writers.holdout(batch.filter(pa.array(out)))
+                trained.add([value for value, held in zip(hashes, out, strict=True) if not held])
+                kept.add([value for value, held in zip(hashes, out, strict=True) if held])
+                progress(batch.num_rows)
+            for batch in plan.holdout.batches() if plan.holdout else ():
+                kept.add(row_hashes(batch))
+                writers.holdout(batch)
+                progress(batch.num_rows)
+            rows, holdout_rows = writers.rows(TRAIN), writers.rows(HOLDOUT)
+        if rows == 0:
+            raise DataError(f"{source.path.name} leaves no rows to train on")
+        sync_folder(folder)
+        return Snapshot(
+            name=name,
+            generation=contents.generation_of(trained.digest),
+            folder=folder.name,
+            schema=plan.schema.to_json(),
+            schema_digest=plan.schema.digest,
+            rows=rows,
+            holdout_rows=holdout_rows,
+            label=plan.label,
+            content=_content(plan, trained.digest, kept.digest),
+            files={path.name: FileSource(path).digest() for path in folder.iterdir()},
+            added_at=time.time(),
+        )
+
+    def _remove_left_overs(self, contents: Contents) -> None:
+        named = {entry.folder for entry in contents.snapshots}
+        for path in self._folder.iterdir():
+            if path.is_dir() and path.name not in named:
+                shutil.rmtree(path)
+
+
+class _Writers:
+    """The files of one snapshot; every batch is held against the schema first."""
+
+    def __init__(self, files: EncryptedFiles, folder: Path, plan: Plan, stack: ExitStack) -> None:
+        self._files = files
+        self._folder = folder
+        self._plan = plan
+        self._stack = stack
+        self._open: dict[str, EncryptedWriter] = {}
+
+    def train(self, batch: pa.RecordBatch) -> None:
+        self._write(TRAIN, conformed(self._plan.schema, batch))
+
+    def holdout(self, batch: pa.RecordBatch) -> None:
+        self._write(HOLDOUT, conformed(self._plan.schema, batch))
+        label = self._plan.label
+        if label is not None:
+            if label not in batch.schema.names:
+                raise DataError(f"there is no column {label} to take labels from")
+            self._write(LABELS, batch.select([label]))
+
+    def rows(self, file: str) -> int:
+        return self._open[file].rows if file in self._open else 0
+
+    def _write(self, file: str, batch: pa.RecordBatch) -> None:
+        if file not in self._open:
+            self._open[file] = self._stack.enter_context(self._files.writer(self._folder / file, batch.schema))
+        self._open[file].write(batch)
+
+
+def view_of(snapshot: Snapshot) -> DatasetView:
+    """Return what may be told about a snapshot."""
+    return DatasetView(
+        name=snapshot.name,
+        generation=snapshot.generation,
+        rows=snapshot.rows,
+        holdout_rows=snapshot.holdout_rows,
+        columns=list(Schema.from_json(snapshot.schema).columns),
+        label=snapshot.label,
+        schema_digest=snapshot.schema_digest.hex(),
+        added_at=snapshot.added_at,
+    )
+
+
+def _content(plan: Plan, trained: bytes, kept: bytes) -> bytes:
+    head = begin("data set") + item("schema", plan.schema.digest) + item("label", (plan.label or "").encode())
+    return hashlib.sha256(head + item("train", trained) + item("holdout", kept)).digest()

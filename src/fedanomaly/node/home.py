@@ -1,0 +1,228 @@
+"""A node's home folder: what lies where, and that one process runs on it at a time.
+
+node.toml       settings of the machine       policy.toml     what the node accepts
+keystore.json   identity and data key         token           opens the loopback API
+federation.json where it is enrolled          rows.sqlite     ledger, sealed
+epochs/         secrets of key epochs         data/           data sets, encrypted
+models/         trained models, sealed        lock, address   of the running node
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from fedanomaly.errors import ConfigError, UnavailableError
+from fedanomaly.node.config import NODE_TOML, POLICY_TOML, NodeConfig, PolicyFile, read_toml
+from fedanomaly.node.durable import make_folder
+from fedanomaly.node.keystore import Cost, Keystore, check_passphrase, check_private
+from fedanomaly.protocol import Policy
+from fedanomaly.storage import write_durably
+
+TOKEN_BYTES = 32
+
+# Open file description locks (fcntl(2)): they belong to the open file, not to the
+# process, and can be asked about without being taken.
+_FLOCK = struct.Struct("@hhqqi0q")  # struct flock: l_type, l_whence, l_start, l_len, l_pid
+_WHOLE_FILE = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a node is enrolled; the coordinator's key is pinned here.
+
+    Parameters
+    ----------
+    name : str
+        Name of this organisation.
+    url : str
+        Address of the coordinator.
+    coordinator : bytes
+        Its Ed25519 public key.
+    federation : bytes
+        Identifier of the federation.
+    """
+
+    name: str
+    url: str
+    coordinator: bytes
+    federation: bytes
+
+
+class Home:
+    """A home folder that was made by `create`.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a node's home.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not (root / "node.toml").is_file():
+            raise ConfigError(f"{root} is not the home of a node", hint="run: fedanomaly node init")
+        self.root = root
+
+    @classmethod
+    def create(cls, root: Path, passphrase: str, *, cost: Cost | None = None) -> Self:
+        """Make a home with a new identity; an unfinished one is completed.
+
+        Raises
+        ------
+        ConfigError
+            If there is one already.
+        KeystoreError
+            If the passphrase is too short.
+        """
+        check_passphrase(passphrase)
+        if (root / "node.toml").exists():
+            raise ConfigError(f"{root} is the home of a node already", hint="choose another folder with --home")
+        if (root / "keystore.json").exists():
+            Keystore.open(root / "keystore.json", passphrase)
+        for folder in (root, root / "epochs", root / "data", root / "models"):
+            make_folder(folder)
+        if not (root / "keystore.json").exists():
+            Keystore.create(root / "keystore.json", passphrase, cost=cost)
+        write_durably(root / "token", secrets.token_urlsafe(TOKEN_BYTES).encode() + b"\n")
+        write_durably(root / "policy.toml", POLICY_TOML.encode())
+        write_durably(root / "node.toml", NODE_TOML.encode())  # last: a home with it is complete
+        return cls(root)
+
+    @property
+    def config(self) -> NodeConfig:
+        """Settings of the machine, as they stand in the file now."""
+        return read_toml(self.root / "node.toml", NodeConfig)
+
+    @property
+    def policy(self) -> Policy:
+        """What the node accepts, as it stands in the file now."""
+        return read_toml(self.root / "policy.toml", PolicyFile).policy()
+
+    @property
+    def token(self) -> str:
+        """The secret that opens the loopback API.
+
+        Raises
+        ------
+        KeystoreError
+            If others may read it.
+        """
+        path = self.root / "token"
+        check_private(path)
+        return path.read_text("ascii").strip()
+
+    def unlock(self, passphrase: str) -> Keystore:
+        """Open the keystore.
+
+        Raises
+        ------
+        KeystoreError
+            If it does not open, or others may read it.
+        """
+        return Keystore.open(self.root / "keystore.json", passphrase)
+
+    @property
+    def membership(self) -> Membership | None:
+        """Where the node is enrolled, or None."""
+        try:
+            data = (self.root / "federation.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return msgspec.json.decode(data, type=Membership)
+        except msgspec.DecodeError:
+            raise ConfigError(f"{self.root / 'federation.json'} is damaged") from None
+
+    def check_membership(self, membership: Membership) -> None:
+        """Refuse a second federation: an identity serves one.
+
+        Raises
+        ------
+        ConfigError
+            If the node is enrolled somewhere else.
+        """
+        known = self.membership
+        if known is not None and known != membership:
+            raise ConfigError(
+                f"this node is enrolled as {known.name} at {known.url}",
+                hint="a second federation needs a second home",
+            )
+
+    def enrolled(self, membership: Membership) -> None:
+        """Record where the node is enrolled, durably.
+
+        Raises
+        ------
+        ConfigError
+            If it is enrolled somewhere else.
+        """
+        self.check_membership(membership)
+        text = msgspec.json.format(msgspec.json.encode(membership), indent=2)
+        write_durably(self.root / "federation.json", text + b"\n")
+
+    @property
+    def address(self) -> str | None:
+        """Address of the loopback API while the node runs, else None."""
+        try:
+            return (self.root / "address").read_text("ascii").strip() if self.running else None
+        except FileNotFoundError:
+            return None
+
+    @property
+    def running(self) -> bool:
+        """Whether a process holds the lock of this home."""
+        try:
+            descriptor = os.open(self.root / "lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+        finally:
+            os.close(descriptor)
+        return _FLOCK.unpack(answer)[0] != fcntl.F_UNLCK
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home: no second process runs on it.
+
+        The kernel lets go of the lock however the process ends.
+
+        Raises
+        ------
+        UnavailableError
+            If another process holds it.
+        """
+        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+            except (BlockingIOError, PermissionError):
+                raise UnavailableError(
+                    f"another process runs the node of {self.root}",
+                    hint="stop it first; two processes on one ledger could answer twice",
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def announced(self, address: str) -> Iterator[None]:
+        """Let the commands of this machine know where the loopback API listens."""
+        path = self.root / "address"
+        write_durably(path, address.encode("ascii") + b"\n")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,247 @@
+"""Between a job request and this node's data: the detector of one job over one snapshot."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fedanomaly.detectors import Detector, from_params
+from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
+from fedanomaly.features import Schema
+from fedanomaly.node.datasets import Datasets
+from fedanomaly.node.encoding import matrix_of
+from fedanomaly.node.models import check_model_name
+from fedanomaly.node.registry import Snapshot
+from fedanomaly.protocol import JobRequest, Rows
+from fedanomaly.types import Floats, State, Statistics, Step, Total
+
+OnLocal = Callable[[JobRequest, str, float], None]
+"""Called with a request, the name of a step, and the seconds that it took."""
+
+_SNAPSHOT_ROW = "node/snapshot"
+
+
+class Learners:
+    """Makes the learner of every job that this node takes part in.
+
+    Parameters
+    ----------
+    datasets : Datasets
+        Local data.
+    rows : Rows
+        Remembers which snapshot a job began with, over restarts.
+    on_local : callable
+        Told of every statistic that was computed.
+    """
+
+    def __init__(self, datasets: Datasets, rows: Rows, on_local: OnLocal) -> None:
+        self._datasets = datasets
+        self._rows = rows
+        self._on_local = on_local
+
+    def request(
+        self, *, model: str, dataset: str, detector: str, params: Mapping[str, Any], request: bytes
+    ) -> JobRequest:
+        """Return a request that this node itself can take part in.
+
+        Parameters
+        ----------
+        model, dataset, detector : str
+            Names.
+        params : mapping
+            Parameters of the detector; what is left out has its default.
+        request : bytes
+            16 random bytes.
+
+        Raises
+        ------
+        FedAnomalyError
+            If a name or a parameter is unknown or not allowed.
+        """
+        check_model_name(model)
+        snapshot = self._datasets.newest(dataset)
+        made = from_params(detector, params)
+        return JobRequest(
+            request=request,
+            model=model,
+            dataset=dataset,
+            detector=detector,
+            version=made.version,
+            params=canonical_params(made.params()),
+            schema=snapshot.schema_digest,
+        )
+
+    def __call__(self, request: JobRequest) -> NodeLearner:
+        """Return the learner of a request.
+
+        Raises
+        ------
+        RefusedError
+            If the detector, its version or its parameters are not known here, or
+            the local data set has another schema or is not there.
+        """
+        try:
+            check_model_name(request.model)
+            snapshot = self._snapshot(request)
+            detector = detector_of(request)
+        except RefusedError:
+            raise
+        except FedAnomalyError as error:
+            raise RefusedError(Exception.__str__(error), hint=error.hint) from None
+        if snapshot.schema_digest != request.schema:
+            raise RefusedError(
+                f"the data set {request.dataset} has another schema here",
+                hint="all members add their data with the same schema file",
+            )
+        return NodeLearner(
+            detector,
+            Schema.from_json(snapshot.schema),
+            snapshot,
+            self._datasets,
+            lambda step, seconds: self._on_local(request, step, seconds),
+        )
+
+    def schema_of(self, request: JobRequest) -> str:
+        """Return the schema of a job's data set, as JSON."""
+        return self._snapshot(request).schema
+
+    def _snapshot(self, request: JobRequest) -> Snapshot:
+        kept = self._rows.get(_SNAPSHOT_ROW, request.request)
+        if kept is not None:
+            return self._datasets.of_folder(kept.decode("ascii"))
+        snapshot = self._datasets.newest(request.dataset)
+        # A job ends on the rows that it began with, whatever is added meanwhile.
+        self._rows.put([(_SNAPSHOT_ROW, request.request, snapshot.folder.encode("ascii"))])
+        return snapshot
+
+
+class NodeLearner:
+    """One detector over one snapshot; the encoded rows live as long as this object.
+
+    Parameters
+    ----------
+    detector : Detector
+        Untrained.
+    schema : Schema
+        Encodes the rows.
+    snapshot : Snapshot
+        Which rows.
+    datasets : Datasets
+        Where they lie.
+    on_local : callable
+        Told the name and the seconds of every statistic that was computed.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        schema: Schema,
+        snapshot: Snapshot,
+        datasets: Datasets,
+        on_local: Callable[[str, float], None],
+    ) -> None:
+        self._detector = detector
+        self._schema = schema
+        self._snapshot = snapshot
+        self._datasets = datasets
+        self._on_local = on_local
+        self._train: Floats | None = None
+
+    @property
+    def generation(self) -> int:
+        """Number of the training rows."""
+        return self._snapshot.generation
+
+    @property
+    def schema(self) -> bytes:
+        """Digest of the feature schema."""
+        return self._snapshot.schema_digest
+
+    def start(self) -> State:
+        """Return the state before the first step; the same at every member."""
+        with _as_our_errors():
+            return self._detector.initial_state(self._schema.n_features)
+
+    def next_step(self, state: State) -> Step | None:
+        """Return what to sum next, or None once trained."""
+        with _as_our_errors():
+            return self._detector.next_step(state)
+
+    def local(self, step: Step, state: State) -> Statistics:
+        """Return this node's plaintext statistic; the rows are read at the first call."""
+        began = time.monotonic()
+        with _as_our_errors():
+            if self._train is None:
+                self._train = matrix_of(self._schema, self._datasets.train(self._snapshot))
+            statistics = self._detector.local(step, self._train, state)
+        self._on_local(step.name, time.monotonic() - began)
+        return statistics
+
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Return the next state."""
+        with _as_our_errors():
+            return self._detector.merge(step, total, state)
+
+    def scores_are_finite(self, state: State) -> bool:
+        """Whether the trained detector gives finite scores on the held-out rows."""
+        with _as_our_errors():
+            held_out = matrix_of(self._schema, self._datasets.holdout(self._snapshot))
+            return bool(np.isfinite(self._detector.with_state(state).anomaly_scores(held_out)).all())
+
+
+def detector_of(request: JobRequest) -> Detector:
+    """Return the untrained detector of a request.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such detector.
+    RefusedError
+        If its version or the form of its parameters is another here.
+    """
+    try:
+        params = json.loads(request.params)
+    except (ValueError, RecursionError):
+        params = None
+    if not isinstance(params, dict):
+        raise RefusedError("the parameters of the job are no JSON object")
+    detector = from_params(request.detector, params)
+    if detector.version != request.version:
+        raise RefusedError(
+            f"{request.detector} has version {detector.version} here, the job asks for {request.version}",
+            hint="upgrade the older side",
+        )
+    # Every member must start from the same state, so nothing may be left to a default.
+    if canonical_params(detector.params()) != request.params:
+        raise RefusedError("the parameters of the job are not in their canonical form")
+    return detector
+
+
+def canonical_params(params: Mapping[str, Any]) -> str:
+    """Return parameters as canonical JSON: sorted, no space, finite numbers.
+
+    Raises
+    ------
+    DataError
+        If a parameter is no JSON value.
+    """
+    try:
+        return json.dumps(dict(params), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):
+        raise DataError("a parameter of the detector is no JSON value") from None
+
+
+@contextmanager
+def _as_our_errors() -> Iterator[None]:
+    """Turn what numerical code raises into an error of ours; its text may quote values."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise RefusedError(Exception.__str__(error)) from None
+    except (ValueError, TypeError, ArithmeticError, IndexError, KeyError, MemoryError) as error:
+        raise DataError(f"the detector failed on the local rows ({type(error).__name__})") from None

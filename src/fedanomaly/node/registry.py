@@ -1,0 +1,161 @@
+"""Which data sets a node has: a sealed list, replaced as a whole, under one lock.
+
+Every set of rows has a generation: a number from a counter that only rises. The
+protocol's guard against differencing is keyed by it, so equal rows always get
+the same one, under whatever name or schema, and other rows never do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from fedanomaly.errors import KeystoreError, NotFoundError
+from fedanomaly.node.keystore import Keystore, Sealer
+from fedanomaly.storage import write_durably
+
+VERSION = 1
+_NAME = "registry"
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One version of a data set, as it was when it was added.
+
+    Parameters
+    ----------
+    name : str
+        Name of the data set.
+    generation : int
+        Number of its training rows; positive, never reused for other rows.
+    folder : str
+        Name of the folder with its files.
+    schema : str
+        Feature schema, as JSON.
+    schema_digest : bytes
+        Digest of the feature schema, 32 bytes.
+    rows, holdout_rows : int
+        Rows to train on and rows held out.
+    label : str or None
+        Column whose values lie apart, for evaluation only.
+    content : bytes
+        Digest of everything that was asked for; equal: nothing to do.
+    files : dict of str to bytes
+        SHA-256 of every file of the folder.
+    added_at : float
+        Unix seconds.
+    """
+
+    name: str
+    generation: int
+    folder: str
+    schema: str
+    schema_digest: bytes
+    rows: int
+    holdout_rows: int
+    label: str | None
+    content: bytes
+    files: dict[str, bytes]
+    added_at: float
+
+
+class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What the registry holds.
+
+    Parameters
+    ----------
+    version : int
+        Version of this form.
+    counter : int
+        The last generation that was given out.
+    generations : dict of str to int
+        Generation of every set of rows that was ever added, by its digest (hex).
+    snapshots : list of Snapshot
+        Oldest first.
+    """
+
+    version: int = VERSION
+    counter: int = 0
+    generations: dict[str, int] = {}
+    snapshots: list[Snapshot] = []
+
+    def generation_of(self, rows: bytes) -> int:
+        """Return the generation of a set of rows; new rows get a new one."""
+        key = rows.hex()
+        if key not in self.generations:
+            self.counter += 1
+            self.generations[key] = self.counter
+        return self.generations[key]
+
+    def newest(self, name: str) -> Snapshot | None:
+        """Return the newest snapshot of a name, or None."""
+        return next((entry for entry in reversed(self.snapshots) if entry.name == name), None)
+
+
+class Registry:
+    """The list of data sets on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        The home's folder of data sets.
+    keystore : Keystore
+        Gives the key of the list.
+    """
+
+    def __init__(self, folder: Path, keystore: Keystore) -> None:
+        self._folder = folder
+        self._path = folder / "registry.sealed"
+        self._sealer = Sealer(keystore, "data set registry")
+
+    def read(self) -> Contents:
+        """Return what is on disk now.
+
+        Raises
+        ------
+        KeystoreError
+            If it was changed, or is of another keystore.
+        """
+        try:
+            sealed = self._path.read_bytes()
+        except FileNotFoundError:
+            return Contents()
+        try:
+            contents = msgspec.msgpack.decode(self._sealer.open(_NAME, sealed), type=Contents)
+        except msgspec.DecodeError:
+            raise KeystoreError("the registry of data sets is of a form that is not known here") from None
+        if contents.version != VERSION:
+            raise KeystoreError("the registry of data sets is of another version", hint="upgrade this node")
+        return contents
+
+    def newest(self, name: str) -> Snapshot:
+        """Return the newest snapshot of a data set.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        found = self.read().newest(name)
+        if found is None:
+            raise NotFoundError(f"this node has no data set {name}", hint=f"run: fedanomaly data add {name} FILE")
+        return found
+
+    @contextmanager
+    def changing(self) -> Iterator[Contents]:
+        """Hold the list and replace it, durably, once the block ends without an error.
+
+        One process changes it at a time; the others wait.
+        """
+        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            contents = self.read()
+            yield contents
+            write_durably(self._path, self._sealer.seal(_NAME, msgspec.msgpack.encode(contents)))
+        finally:
+            os.close(descriptor)

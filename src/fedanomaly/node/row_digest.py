@@ -1,0 +1,101 @@
+"""What makes rows the same rows, however a file writes them down.
+
+The guard against differencing is keyed by rows (CRYPTO.md, section 2), so the
+same rows must be recognised again: in another order, as CSV or Parquet, under
+another schema, with or without a label column in use. Every row is hashed over
+all columns of its file; a set of rows has the sum of its hashes modulo 2^256
+(Bellare and Micciancio 1997, AdHash). That is no commitment against the owner
+of the rows, who is the one person here with no reason to cheat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fedanomaly.errors import DataError
+from fedanomaly.types import item
+from fedanomaly.types.canonical import begin
+
+DIGEST_BYTES = 32
+_MODULUS = 1 << (8 * DIGEST_BYTES)
+_MISSING = np.float64(np.nan).view(np.uint64)
+
+
+class RowDigest:
+    """Adds up the hashes of rows.
+
+    Parameters
+    ----------
+    start : int, default=0
+        Sum so far.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self._sum = start
+
+    def add(self, hashes: list[bytes]) -> None:
+        """Add rows by their hashes."""
+        for value in hashes:
+            self._sum += int.from_bytes(value, "little")
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the rows so far, 32 bytes."""
+        return (self._sum % _MODULUS).to_bytes(DIGEST_BYTES, "little")
+
+
+def row_hashes(batch: pa.RecordBatch) -> list[bytes]:
+    """Return the SHA-256 of every row; the order of the columns does not matter."""
+    names = sorted(batch.schema.names)
+    cells = np.column_stack([_cells(batch.column(name)) for name in names]) if names else np.empty((0, 0), np.uint64)
+    head = begin("row of a data set") + b"".join(item("column", name.encode()) for name in names)
+    start = hashlib.sha256(head)
+    hashes = []
+    for row in cells:
+        total = start.copy()
+        total.update(row.tobytes())
+        hashes.append(total.digest())
+    return hashes
+
+
+def held_out(hashes: list[bytes], fraction: float) -> npt.NDArray[np.bool_]:
+    """Return which rows are held out: the same ones whenever the same rows come.
+
+    Equal rows go to the same side, so nothing that is trained on is held out.
+    """
+    limit = fraction * 2.0**64
+    return np.array([int.from_bytes(value[-8:], "little") < limit for value in hashes], dtype=np.bool_)
+
+
+def _cells(column: pa.Array) -> npt.NDArray[np.uint64]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    try:
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+            return _numbers(column.cast(pa.float64(), safe=False))
+        if pa.types.is_boolean(kind):
+            return _numbers(column.cast(pa.uint8()).cast(pa.float64()))
+        return _texts(column.cast(pa.large_string()))
+    except pa.ArrowException:
+        raise DataError(f"a column of type {kind} cannot be used", hint="leave it out with --drop") from None
+
+
+def _numbers(column: pa.Array) -> npt.NDArray[np.uint64]:
+    values = pc.fill_null(column, np.nan).to_numpy(zero_copy_only=False) + 0.0  # -0.0 becomes 0.0
+    cells = np.ascontiguousarray(values).view(np.uint64).copy()
+    cells[np.isnan(values)] = _MISSING
+    return cells
+
+
+def _texts(column: pa.Array) -> npt.NDArray[np.uint64]:
+    encoded = pc.fill_null(pc.dictionary_encode(column).indices, -1).to_numpy(zero_copy_only=False)
+    values = pc.dictionary_encode(column).dictionary.to_pylist()
+    hashed = [int.from_bytes(hashlib.sha256(value.encode()).digest()[:8], "little") for value in values]
+    return np.array([*hashed, _MISSING], dtype=np.uint64)[encoded]

@@ -1,0 +1,76 @@
+"""Scores of rows in their own columns: a feature schema and a trained detector together."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from fedanomaly.detectors import Detector, from_params
+from fedanomaly.errors import MessageError
+from fedanomaly.features import Schema
+from fedanomaly.node.encoding import matrix_of
+from fedanomaly.node.sources import table_of
+from fedanomaly.types import Floats, Integers, State
+
+
+class Scorer:
+    """Scores tables with a trained detector.
+
+    Parameters
+    ----------
+    schema : Schema
+        Encodes the rows.
+    detector : Detector
+        Fitted.
+    """
+
+    def __init__(self, schema: Schema, detector: Detector) -> None:
+        self.schema = schema
+        self.detector = detector
+
+    @classmethod
+    def of(cls, schema: str, state: State) -> Scorer:
+        """Return the scorer of a trained state and its schema as JSON.
+
+        Raises
+        ------
+        VersionError
+            If the detector has another version here.
+        MessageError
+            If the schema is no JSON.
+        """
+        try:
+            json.loads(schema)
+        except ValueError:
+            raise MessageError("the feature schema of the model is no JSON") from None
+        return cls(Schema.from_json(schema), from_params(state.detector, state.params).with_state(state))
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a row is an outlier."""
+        return float(-self.detector.offset_)
+
+    def scores(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+        """Return the anomaly score of every row; high is anomalous.
+
+        Parameters
+        ----------
+        frame : pandas, polars or pyarrow table
+            Rows, columns as in the schema; further ones are left alone.
+
+        Returns
+        -------
+        float64 array of shape (n_rows,)
+
+        Raises
+        ------
+        SchemaError
+            If the rows do not fit the schema.
+        """
+        return self.detector.anomaly_scores(matrix_of(self.schema, table_of(frame)))
+
+    def predictions(self, scores: Floats) -> Integers:
+        """Return -1 for scores of outliers and +1 for all others."""
+        return np.where(scores > self.threshold, -1, 1)

@@ -1,0 +1,291 @@
+"""The running node: pulls the log, does what is due, keeps what was learnt.
+
+One thread works through turns: fold what is new, and once the log is read to its
+head, send what the member's rules say is due. Everything durable lies below it
+(ledger, vault, models), so it may die at any instant and begins by reading the
+log again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+from typing import Any
+
+from fedanomaly import __version__
+from fedanomaly.errors import ConfigError, FedAnomalyError, UnavailableError
+from fedanomaly.node.datasets import Datasets
+from fedanomaly.node.events import Feed
+from fedanomaly.node.home import Home, Membership
+from fedanomaly.node.keystore import Keystore
+from fedanomaly.node.learner import Learners
+from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
+from fedanomaly.node.vault import SealedVault
+from fedanomaly.node.views import JobView, StatusView, jobs_of
+from fedanomaly.protocol import Entry, Job, JobRequest, JobState, Member, Post
+from fedanomaly.storage import SealedRows
+from fedanomaly.transport import CoordinatorClient, Patience
+
+BOOT_BYTES = 32
+REQUEST_BYTES = 16
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+STOP_TIMEOUT_S = 30.0
+PATIENCE = Patience(connect_timeout_s=5.0, io_timeout_s=30.0, attempts=2, retry_for_s=5.0)
+"""Short: the loop itself tries again, for ever, and says so."""
+
+
+class NodeService:
+    """A node at work. The caller holds the lock of the home.
+
+    Parameters
+    ----------
+    home : Home
+        Its folder; enrolled.
+    keystore : Keystore
+        Opened.
+
+    Raises
+    ------
+    ConfigError
+        If the node is not enrolled, or a settings file is wrong.
+    """
+
+    def __init__(self, home: Home, keystore: Keystore) -> None:
+        membership = home.membership
+        if membership is None:
+            raise ConfigError("this node is not enrolled", hint="run: fedanomaly node enrol INVITATION")
+        self.feed = Feed()
+        self.datasets = Datasets(home.root / "data", keystore)
+        self.models = ModelStore(home.root / "models", keystore)
+        self._membership = membership
+        self._identity = keystore.public_key
+        self._poll_wait_s = home.config.poll_wait_s
+        self._rows = SealedRows(home.root / "rows.sqlite", keystore.key_for("ledger"))
+        self._learners = Learners(self.datasets, self._rows, self._on_local)
+        self._member = Member(
+            signer=keystore,
+            coordinator=membership.coordinator,
+            federation=membership.federation,
+            vault=SealedVault(home.root / "epochs", keystore),
+            rows=self._rows,
+            learners=self._learners,
+            policy=home.policy,
+            boot=os.urandom(BOOT_BYTES),
+            entropy=os.urandom,
+        )
+        self._client = client_of(membership, keystore)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="fedanomaly-node", daemon=True)
+        self._step_names: dict[tuple[str, int], str] = {}
+        self._kept: set[bytes] = set()
+        self._connected = False
+        self._jobs: list[JobView] = []
+        self._status = self._status_view()
+
+    @classmethod
+    def open(cls, home: Home, passphrase: str) -> NodeService:
+        """Return the node of a home, its keystore opened."""
+        return cls(home, home.unlock(passphrase))
+
+    # What the loopback API asks; safe from every thread.
+
+    @property
+    def status(self) -> StatusView:
+        """The node and its federation at a glance."""
+        return self._status
+
+    @property
+    def jobs(self) -> list[JobView]:
+        """The jobs of the log, oldest first."""
+        return self._jobs
+
+    def train(self, *, model: str, dataset: str, detector: str, params: dict[str, Any]) -> str:
+        """Ask the federation for a job and return its id.
+
+        Raises
+        ------
+        FedAnomalyError
+            If this node itself could not take part, or nobody answers.
+        """
+        request = self._learners.request(
+            model=model, dataset=dataset, detector=detector, params=params, request=os.urandom(REQUEST_BYTES)
+        )
+        self._send(self._member.request(request))
+        return request.request.hex()
+
+    # Its life.
+
+    def start(self) -> None:
+        """Begin to work."""
+        self.feed.add("node-started", organisation=self._membership.name, coordinator=self._membership.url)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the work in good order: a turn under way is finished or cut off, never half written."""
+        self._stop.set()
+        self._client.close()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_TIMEOUT_S)
+        self._rows.close()
+        self.feed.add("node-stopped", organisation=self._membership.name)
+
+    def _work(self) -> None:
+        pause_s = 0.0
+        while not self._stop.is_set():
+            failed = self._turn(wait_s=self._poll_wait_s if pause_s == 0.0 else 0.0)
+            if failed is None:
+                pause_s = 0.0
+                continue
+            pause_s = min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
+            # Spread out: nodes that lost the same coordinator do not come back in step.
+            self._stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+    def _turn(self, wait_s: float) -> Exception | None:
+        """Do one turn; what goes wrong is told, returned, and never ends the loop."""
+        try:
+            if self._pull(wait_s):
+                self._act()
+        except UnavailableError as error:
+            if self._stop.is_set():
+                return None
+            self._set_connected(value=False, why=str(error))
+            return error
+        except FedAnomalyError as error:
+            self.feed.problem("turn-failed", error=str(error))
+            return error
+        except Exception as error:  # noqa: BLE001 - a defect in one job must not stop the others
+            self.feed.problem("turn-failed", error=f"unexpected {type(error).__name__}")
+            return error
+        return None
+
+    def _pull(self, wait_s: float) -> bool:
+        """Fold what is new; returns whether the log is read to its head."""
+        transcript = self._member.transcript
+        entries, head = self._client.feed(after=transcript.head, wait_s=wait_s)
+        self._set_connected(value=True)
+        for entry in entries:
+            self._fold(entry)
+        self._publish()
+        return transcript.head >= head
+
+    def _fold(self, entry: Entry) -> None:
+        try:
+            self._member.accept(entry)
+        except FedAnomalyError as error:
+            self.feed.problem("entry-refused", seq=entry.seq, kind=entry.envelope.kind[:40], error=str(error))
+            return
+        sender = self._member.transcript.members.get(entry.envelope.sender, "coordinator")
+        self.feed.add(entry.envelope.kind, seq=entry.seq, by=sender, attachment_bytes=entry.envelope.size)
+
+    def _act(self) -> None:
+        for post in self._member.act(self._client.download):
+            if self._stop.is_set():
+                return
+            try:
+                self._send(post)
+            except UnavailableError:
+                raise
+            except FedAnomalyError as error:  # too late, most often: the log has moved on
+                self.feed.problem("post-refused", kind=post.envelope.kind, error=str(error))
+        self._keep_models()
+        self._publish()
+
+    def _send(self, post: Post) -> None:
+        if post.attachment is not None:
+            self._client.upload(post.attachment)
+        self._client.post(post.envelope)
+        self.feed.add("sent", kind=post.envelope.kind, attachment_bytes=post.envelope.size)
+
+    def _keep_models(self) -> None:
+        for job in self._member.transcript.jobs:
+            if job.request is None or job.state is not JobState.ACCEPTED:
+                continue
+            if job.request.request in self._kept:
+                continue
+            state = self._member.state(job)
+            if state is None:  # this node took no part
+                continue
+            lineage = self.models.add(self._lineage(job, job.request), state)
+            self._kept.add(job.request.request)
+            self.feed.add("model-kept", model=lineage.name, model_version=lineage.version, job=lineage.request)
+
+    def _lineage(self, job: Job, request: JobRequest) -> Lineage:
+        transcript = self._member.transcript
+        names = [transcript.members.get(identity, "?") for identity in job.epoch.call.identities]
+        return Lineage(
+            name=request.model,
+            version=0,
+            request=request.request.hex(),
+            epoch=job.epoch.id.hex(),
+            job=job.number,
+            detector=request.detector,
+            detector_version=request.version,
+            params=json.loads(request.params),
+            dataset=request.dataset,
+            schema=self._learners.schema_of(request),
+            schema_digest=request.schema.hex(),
+            requested_by=transcript.members.get(job.requested_by, "?"),
+            rounds=[
+                RoundLineage(
+                    step=entry.ask.step,
+                    members=[names[index - 1] for index in entry.contributors],
+                    message_bytes=entry.ask.layout.message_bytes,
+                )
+                for entry in job.accepted
+            ],
+            started_at=job.rounds[0].since,
+            ended_at=job.since,
+        )
+
+    def _on_local(self, request: JobRequest, step_name: str, seconds: float) -> None:
+        job = self._member.transcript.job_of(request.request)
+        round_ = job.open_round if job else None
+        if round_ is not None:
+            self._step_names[request.request.hex(), round_.ask.step] = step_name
+        self.feed.add("computed", job=request.request.hex(), step=step_name, seconds=round(seconds, 3))
+
+    def _set_connected(self, *, value: bool, why: str = "") -> None:
+        if value and not self._connected:
+            self.feed.add("coordinator-reached", url=self._membership.url)
+        elif not value:
+            self.feed.problem("coordinator-unreachable", url=self._membership.url, error=why)
+        changed, self._connected = self._connected != value, value
+        if changed:
+            self._publish()
+
+    def _publish(self) -> None:
+        """Replace what other threads see, as a whole."""
+        self._jobs = jobs_of(self._member.transcript, self._identity, self._step_names)
+        self._status = self._status_view()
+
+    def _status_view(self) -> StatusView:
+        transcript = self._member.transcript
+        settings, epoch, job = transcript.settings, transcript.epoch, transcript.open_job
+        return StatusView(
+            version=__version__,
+            organisation=self._membership.name,
+            identity=self._identity.hex(),
+            coordinator_url=self._membership.url,
+            connected=self._connected,
+            federation=settings.name if settings else None,
+            head=transcript.head,
+            members=list(transcript.members.values()),
+            members_wanted=settings.members if settings else None,
+            threshold=settings.threshold if settings else None,
+            epoch=epoch.call.number if epoch else None,
+            epoch_state=epoch.state.value if epoch else None,
+            open_job=job.request.request.hex() if job and job.request else None,
+        )
+
+
+def client_of(membership: Membership, keystore: Keystore) -> CoordinatorClient:
+    """Return the connection of an enrolled node to its coordinator."""
+    return CoordinatorClient(
+        membership.url,
+        signer=keystore,
+        coordinator=membership.coordinator,
+        federation=membership.federation,
+        patience=PATIENCE,
+    )

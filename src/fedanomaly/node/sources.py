@@ -1,0 +1,156 @@
+"""Where rows come from: files read in batches, frames of the usual libraries.
+
+A source yields Arrow record batches of bounded size, whatever the file holds,
+so a data set may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from fedanomaly.errors import DataError
+
+BATCH_ROWS = 65_536
+CSV_BLOCK_BYTES = 8 << 20
+_HASH_PIECE_BYTES = 1 << 20
+
+CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".csv.zst", ".tsv")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+ARROW_SUFFIXES = (".arrow", ".feather", ".ipc")
+
+
+class FileSource:
+    """A CSV, Parquet or Arrow IPC (Feather) file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its kind follows from its suffix.
+    types : mapping of str to Arrow type, optional
+        Types that columns of a CSV file are read as; the rest is inferred from
+        the first block.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or its kind is not known.
+    """
+
+    def __init__(self, path: Path, *, types: dict[str, pa.DataType] | None = None) -> None:
+        if not path.is_file():
+            raise DataError(f"there is no file {path}")
+        self.path = path
+        self._types = types or {}
+        name = path.name.lower()
+        if name.endswith(CSV_SUFFIXES):
+            self._open = self._csv
+        elif name.endswith(PARQUET_SUFFIXES):
+            self._open = self._parquet
+        elif name.endswith(ARROW_SUFFIXES):
+            self._open = self._arrow
+        else:
+            known = ", ".join(CSV_SUFFIXES + PARQUET_SUFFIXES + ARROW_SUFFIXES)
+            raise DataError(f"{path.name} is of no kind that is read here", hint=f"known: {known}")
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in batches of at most 65,536, in the order of the file.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged, or a column cannot be read as its type.
+        """
+        try:
+            for batch in self._open():
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    yield batch.slice(start, BATCH_ROWS)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.path.name} cannot be read: {_first_line(error)}") from None
+
+    def columns(self) -> pa.Schema:
+        """Return the names and types of the columns."""
+        first = next(self.batches(), None)
+        if first is None:
+            raise DataError(f"{self.path.name} has no rows")
+        return first.schema
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of the file's bytes."""
+        total = hashlib.sha256()
+        with self.path.open("rb") as file:
+            while piece := file.read(_HASH_PIECE_BYTES):
+                total.update(piece)
+        return total.digest()
+
+    def _csv(self) -> Iterator[pa.RecordBatch]:
+        delimiter = "\t" if self.path.suffix.lower() == ".tsv" else ","
+        reader = pyarrow.csv.open_csv(
+            self.path,
+            read_options=pyarrow.csv.ReadOptions(block_size=CSV_BLOCK_BYTES),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=self._types),
+        )
+        with reader:
+            yield from reader
+
+    def _parquet(self) -> Iterator[pa.RecordBatch]:
+        with pq.ParquetFile(self.path) as file:
+            yield from file.iter_batches(batch_size=BATCH_ROWS)
+
+    def _arrow(self) -> Iterator[pa.RecordBatch]:
+        with pa.memory_map(str(self.path)) as file:
+            try:
+                reader = pa.ipc.open_file(file)
+            except pa.ArrowInvalid:
+                file.seek(0)
+                yield from pa.ipc.open_stream(file)
+                return
+            for index in range(reader.num_record_batches):
+                yield reader.get_batch(index)
+
+
+def table_of(frame: Any) -> pa.Table:  # noqa: ANN401 - whatever narwhals knows
+    """Return a pandas, polars or pyarrow table as an Arrow table.
+
+    Raises
+    ------
+    DataError
+        If it is no table, or a column has mixed types.
+    """
+    if isinstance(frame, pa.Table):
+        return frame
+    if isinstance(frame, pa.RecordBatch):
+        return pa.Table.from_batches([frame])
+    try:
+        return nw.from_native(frame, eager_only=True).to_arrow()
+    except (TypeError, pa.ArrowException) as error:
+        raise DataError(f"not a table: {_first_line(error)}", hint="pandas, polars and pyarrow tables are") from None
+
+
+def without(batches: Iterator[pa.RecordBatch], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Yield batches without some columns, all of which must be there.
+
+    Raises
+    ------
+    DataError
+        If a column is not there.
+    """
+    for batch in batches:
+        missing = sorted(set(columns) - set(batch.schema.names))
+        if missing:
+            raise DataError(f"there is no column {missing[0]}")
+        yield batch.drop_columns(list(columns)) if columns else batch
+
+
+def _first_line(error: BaseException) -> str:
+    # Arrow quotes the cell that it could not read; a cell does not belong into a log.
+    return re.sub(r"(invalid value )?'.*", "...", str(error).split("\n", 1)[0].split(" Row", 1)[0])

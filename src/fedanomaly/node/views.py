@@ -1,0 +1,239 @@
+"""What the node shows of its federation: plain records, made from the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, ConfigDict
+
+from fedanomaly.node.models import Lineage
+from fedanomaly.protocol import Job, JobRequest, Round, Transcript
+
+
+class View(BaseModel):
+    """Base of all records of the loopback API."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RoundView(View):
+    """One round as the log tells it; members by name, sizes in bytes."""
+
+    round: int
+    step: int
+    step_name: str | None
+    state: str
+    reason: str
+    fields: int
+    message_bytes: int
+    joined: list[str]
+    contributed: list[str]
+    contributors: list[str]
+    decryptors: list[str]
+    opened_by: list[str]
+    votes: int
+    sent_bytes: int
+
+
+class JobView(View):
+    """One job as the log tells it; its id is that of the request."""
+
+    id: str
+    model: str
+    dataset: str
+    detector: str
+    params: dict[str, Any]
+    state: str
+    reason: str
+    requested_by: str
+    ready: list[str]
+    declined: dict[str, str]
+    rounds: list[RoundView]
+    sent_bytes: int
+
+
+class StatusView(View):
+    """The node and its federation at a glance."""
+
+    version: str
+    organisation: str
+    identity: str
+    coordinator_url: str
+    connected: bool
+    federation: str | None
+    head: int
+    members: list[str]
+    members_wanted: int | None
+    threshold: int | None
+    epoch: int | None
+    epoch_state: str | None
+    open_job: str | None
+
+
+class DatasetView(View):
+    """A local data set; it tells no value and no statistic but the row counts."""
+
+    name: str
+    generation: int
+    rows: int
+    holdout_rows: int
+    columns: list[str]
+    label: str | None
+    schema_digest: str
+    added_at: float
+
+
+class RoundLineageView(View):
+    """One round that a model was trained in."""
+
+    step: int
+    members: list[str]
+    message_bytes: int
+
+
+class ModelView(View):
+    """A trained model and where it came from."""
+
+    name: str
+    version: int
+    detector: str
+    detector_version: int
+    params: dict[str, Any]
+    dataset: str
+    requested_by: str
+    job: int
+    epoch: str
+    request: str
+    feature_schema: str
+    schema_digest: str
+    rounds: list[RoundLineageView]
+    started_at: float
+    ended_at: float
+
+
+class ScoresView(View):
+    """Scores of rows in their order: high is anomalous, -1 is an outlier."""
+
+    scores: list[float]
+    predictions: list[int]
+    threshold: float
+
+
+class EventView(View):
+    """One line of the feed."""
+
+    cursor: int
+    at: float
+    name: str
+    details: dict[str, Any]
+
+
+class EventsView(View):
+    """Events after a cursor, and the cursor to go on from."""
+
+    events: list[EventView]
+    cursor: int
+
+
+class TrainView(View):
+    """The id of a job that was asked for."""
+
+    id: str
+
+
+class FailureView(View):
+    """What every answer that is no success holds."""
+
+    code: str
+    message: str
+    hint: str | None
+    retry_after_s: float | None
+
+
+def model_view(lineage: Lineage) -> ModelView:
+    """Return what the API tells about a model."""
+    told = msgspec.to_builtins(lineage)
+    return ModelView.model_validate({**told, "feature_schema": told.pop("schema")})
+
+
+def jobs_of(transcript: Transcript, me: bytes, step_names: dict[tuple[str, int], str]) -> list[JobView]:
+    """Return all jobs of the log that train something, waiting ones last."""
+    started = [_job(job, transcript, me, step_names) for job in transcript.jobs if job.request]
+    return started + [_waiting(request, transcript.members, identity) for _, request, identity in transcript.waiting()]
+
+
+def _job(job: Job, transcript: Transcript, me: bytes, step_names: dict[tuple[str, int], str]) -> JobView:
+    identities = job.epoch.call.identities
+    seat = identities.index(me) + 1 if me in identities else 0
+    names = {index: transcript.members.get(key, "?") for index, key in enumerate(identities, start=1)}
+    request = job.request
+    if request is None:
+        raise ValueError("the self-test trains nothing")
+    rounds = [
+        _round(entry, names, seat, step_names.get((request.request.hex(), entry.ask.step))) for entry in job.rounds
+    ]
+    return _view(
+        request,
+        state=job.state.value,
+        reason=job.reason,
+        requested_by=transcript.members.get(job.requested_by, "?"),
+        ready=_named(job.ready, names),
+        declined={names[index]: reason for index, reason in sorted(job.declined.items())},
+        rounds=rounds,
+    )
+
+
+def _waiting(request: JobRequest, members: dict[bytes, str], identity: bytes) -> JobView:
+    by = members.get(identity, "?")
+    return _view(request, state="waiting", reason="", requested_by=by, ready=[], declined={}, rounds=[])
+
+
+def _view(request: JobRequest, *, rounds: list[RoundView], **told: Any) -> JobView:  # noqa: ANN401
+    return JobView(
+        id=request.request.hex(),
+        model=request.model,
+        dataset=request.dataset,
+        detector=request.detector,
+        params=_params(request.params),
+        rounds=rounds,
+        sent_bytes=sum(entry.sent_bytes for entry in rounds),
+        **told,
+    )
+
+
+def _round(entry: Round, names: dict[int, str], seat: int, step_name: str | None) -> RoundView:
+    sent = entry.contributions[seat].size if seat in entry.contributions else 0
+    if seat in entry.statements:
+        sent += entry.statements[seat][1].size
+    return RoundView(
+        round=entry.ask.round,
+        step=entry.ask.step,
+        step_name=step_name,
+        state=entry.state.value,
+        reason=entry.reason,
+        fields=entry.ask.fields,
+        message_bytes=entry.ask.layout.message_bytes,
+        joined=_named(entry.joins, names),
+        contributed=_named(entry.contributions, names),
+        contributors=_named(entry.contributors, names),
+        decryptors=_named(entry.manifest.decryptors if entry.manifest else (), names),
+        opened_by=_named((index for index, (said, _) in entry.statements.items() if said.opens), names),
+        votes=len(entry.votes),
+        sent_bytes=sent,
+    )
+
+
+def _params(text: str) -> dict[str, Any]:
+    # Another member wrote it: it may be anything, and the learner refuses what is no object.
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(indices: Iterable[int], names: dict[int, str]) -> list[str]:
+    return [names[index] for index in sorted(indices)]

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from fedanomaly.node.home import Home
+from fedanomaly.node.keystore import Cost, Keystore
+
+PASSPHRASE = "four words nobody said"
+CHEAP = Cost(memory_kib=19_456, iterations=2, lanes=1)
+
+
+@pytest.fixture
+def passphrase() -> str:
+    return PASSPHRASE
+
+
+@pytest.fixture
+def keystore(tmp_path: Path) -> Keystore:
+    return Keystore.create(tmp_path / "keystore.json", PASSPHRASE, cost=CHEAP)
+
+
+@pytest.fixture
+def other_keystore(tmp_path: Path) -> Keystore:
+    return Keystore.create(tmp_path / "other.json", PASSPHRASE, cost=CHEAP)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home.create(tmp_path / "home", PASSPHRASE, cost=CHEAP)
