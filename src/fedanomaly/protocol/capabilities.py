@@ -96,9 +96,7 @@ class Secrets(Protocol):
         """Return the masked decryption share for exactly this set."""
         ...
 
-    def open(
-        self, manifest: Manifest, contributors: tuple[int, ...], masked: MaskedSum
-    ) -> npt.NDArray[np.uint64]:
+    def open(self, manifest: Manifest, contributors: tuple[int, ...], masked: MaskedSum) -> npt.NDArray[np.uint64]:
         """Open a masked sum; RejectedError whatever is wrong."""
         ...
 

@@ -233,9 +233,7 @@ class Coordinator:
         return self._announce_test(job.epoch, number=len(job.rounds), passed=len(job.accepted))
 
     def _too_few(self, job: Job) -> str:
-        reasons = "; ".join(
-            f"{self._name(job, member)}: {reason}" for member, reason in sorted(job.declined.items())
-        )
+        reasons = "; ".join(f"{self._name(job, member)}: {reason}" for member, reason in sorted(job.declined.items()))
         text = f"{len(job.takes_part())} members are ready from the same state, {self.settings.least} are needed"
         return f"{text} ({reasons})" if reasons else text
 
@@ -248,8 +246,6 @@ class Coordinator:
         return not set(point.fixed) <= present if point.fixed else len(present) < self.settings.least
 
     def _announce(self, job: Job, point: Point) -> Post:
-        if job.request is None:
-            raise ProtocolError("the self-test is announced apart")
         following = point.next_step
         ask = Ask(
             kind="sum",
@@ -264,7 +260,7 @@ class Coordinator:
             job=job.number,
             round=len(job.rounds),
             step=point.step,
-            schema=job.request.schema,
+            schema=job.asked.schema,
             step_tag=following.step_tag,
             state_tag=point.state_tag,
         )
@@ -333,7 +329,7 @@ class Coordinator:
         return ()
 
     def _collecting(self, job: Job, round_: Round, now_s: float) -> Post | None:
-        manifest = _manifest_of(round_)
+        manifest = round_.posted
         wanted = set(manifest.fixed or manifest.joined)
         arrived = set(round_.contributions)
         gone = wanted & job.declined.keys()
@@ -348,7 +344,7 @@ class Coordinator:
         return self._post(Close(manifest=manifest.hash, contributors=contributors, contributions=digests))
 
     def _opening(self, round_: Round, now_s: float, blob: Blob) -> Post | None:
-        manifest = _manifest_of(round_)
+        manifest = round_.posted
         said = {index: statement.opens for index, (statement, _) in round_.statements.items()}
         if not all(said.values()):
             return self._abandon(round_, "a decryptor declared the manifest void")
@@ -382,7 +378,7 @@ class Coordinator:
         return None
 
     def _abandon(self, round_: Round, reason: str) -> Post:
-        return self._post(Abandon(manifest=_manifest_of(round_).hash, reason=reason))
+        return self._post(Abandon(manifest=round_.posted.hash, reason=reason))
 
     def _void(self, round_: Round, reason: str) -> Post:
         return self._outcome(round_, RoundState.VOID, reason)
@@ -397,9 +393,3 @@ def _decryptors(joined: tuple[int, ...], fixed: tuple[int, ...], threshold: int)
     first = [index for index in joined if index in fixed]
     rest = [index for index in joined if index not in fixed]
     return tuple(sorted((first + rest)[:wanted]))
-
-
-def _manifest_of(round_: Round) -> Manifest:
-    if round_.manifest is None:
-        raise ProtocolError("the round has no manifest")
-    return round_.manifest

@@ -79,6 +79,13 @@ class Job:
         return JobState.RUNNING if self.rounds else JobState.GATHERING
 
     @property
+    def asked(self) -> JobRequest:
+        """The request; raises ProtocolError for the self-test, which nobody asked for."""
+        if self.request is None:
+            raise ProtocolError("nobody asked for the self-test")
+        return self.request
+
+    @property
     def accepted(self) -> list[Round]:
         """The rounds whose sums became current, one for each step."""
         return [entry for entry in self.rounds if entry.state is RoundState.ACCEPTED]
@@ -161,10 +168,10 @@ class Job:
 
     def _check_point(self, ask: Ask) -> None:
         point = self.point()
-        if point is None or self.request is None:
+        if point is None:
             raise ProtocolError("nobody is ready for this job")
         told = (ask.step, ask.state_tag, ask.step_tag, ask.schema)
-        if told != (point.step, point.state_tag, point.next_step.step_tag, self.request.schema):
+        if told != (point.step, point.state_tag, point.next_step.step_tag, self.asked.schema):
             raise ProtocolError("the round does not start where the job stands")
         size = (int(ask.preset), ask.field_bits, ask.fields)
         if size != (point.next_step.preset, point.next_step.field_bits, point.next_step.fields):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from fedanomaly.errors import CryptoError, FedAnomalyError, ProtocolError, RefusedError, UnavailableError
-from fedanomaly.fhe import Ask, Manifest, MaskedSum, Preset, best_layout, join_signed
+from fedanomaly.fhe import Ask, MaskedSum, Preset, best_layout, join_signed
 from fedanomaly.protocol.capabilities import Learner, Rows, Secrets, Signer, Vault
 from fedanomaly.protocol.envelope import Entry, Post, seal
 from fedanomaly.protocol.epochs import Epoch
@@ -18,8 +18,8 @@ from fedanomaly.protocol.messages import (
     TRAINED,
     ContributionPost,
     Decline,
-    Join,
     JobRequest,
+    Join,
     NextStep,
     Ready,
     Statement,
@@ -29,7 +29,7 @@ from fedanomaly.protocol.rounds import Round, RoundState, set_hash
 from fedanomaly.protocol.rules import Ledger, Values
 from fedanomaly.protocol.settings import Policy
 from fedanomaly.protocol.transcript import Transcript
-from fedanomaly.types import Quantiser, State
+from fedanomaly.types import Quantiser, State, Step
 from fedanomaly.types.canonical import HASH_BYTES, item, item_int
 
 NO_TAG = bytes(HASH_BYTES)
@@ -86,11 +86,6 @@ class Member:
         )
         self._running: dict[int, Learner] = {}
         self._settled: set[int] = set()
-
-    @property
-    def enrolled(self) -> bool:
-        """Whether the log names this identity."""
-        return self._signer.public_key in self.transcript.members
 
     def request(self, request: JobRequest) -> Post:
         """Return the signed request for a job."""
@@ -217,13 +212,12 @@ class Member:
 
     def _learner(self, job: Job) -> Learner:
         if id(job) not in self._running:
-            if job.request is None:
-                raise ProtocolError("the self-test has no learner")
-            refusal = self._policy.refuses_job(job.request)
+            request = job.asked
+            refusal = self._policy.refuses_job(request)
             if refusal:
                 raise RefusedError(refusal)
-            learner = self._learners(job.request)
-            if learner.schema != job.request.schema:
+            learner = self._learners(request)
+            if learner.schema != request.schema:
                 raise RefusedError("the local data set has another schema")
             self._running[id(job)] = learner
         return self._running[id(job)]
@@ -265,9 +259,7 @@ class Member:
         state = learner.start()
         for round_ in job.accepted:
             self._ledger.accepted(round_)
-            manifest = _manifest_of(round_)
-            kept = self._rows.get("state", manifest.hash)
-            state = State.from_bytes(kept) if kept else self._merge(job, round_, learner, state, secrets, fetch)
+            state = self._merge(job, round_, learner, state, secrets, fetch)
             vote = round_.winning_vote()
             if vote is None or vote.state_tag != secrets.tag(job.number, state.to_bytes()):
                 raise RefusedError("the federation's state is not the one that this node computed")
@@ -303,9 +295,7 @@ class Member:
             refusal = self._policy.refuses_ask(ask)
             if refusal:
                 raise RefusedError(refusal)
-            step = learner.next_step(state)
-            if step is None:
-                raise RefusedError("there is nothing left to sum")
+            step = _some(learner.next_step(state))
             values = Quantiser(step=step, members=job.epoch.members).quantise(learner.local(step, state))
             joined = self._ledger.join(
                 ask, secrets, values=values, generation=learner.generation, random=self._entropy(32)
@@ -318,9 +308,8 @@ class Member:
         return self._post("join", message.to_bytes())
 
     def _expected(self, job: Job, round_: Round, learner: Learner, state: State, secrets: Secrets) -> Ask:
+        _some(learner.next_step(state))
         following = self._next(job, learner, state, secrets)
-        if following.trained:
-            raise RefusedError("there is nothing left to sum")
         return Ask(
             kind="sum",
             preset=Preset(following.preset),
@@ -340,18 +329,16 @@ class Member:
         )
 
     def _contribute(self, job: Job, round_: Round, me: int, secrets: Secrets) -> Iterator[Post]:
-        manifest, settings = _manifest_of(round_), self.transcript.settings
+        manifest, settings = round_.posted, self.transcript.settings
         if settings is None or me in round_.contributions or not self._ledger.answers_for(manifest, me):
             return
-        values = self._ledger.contribute(
-            round_, secrets, me=me, quota=settings.quota, certified=self.transcript.rounds
-        )
+        values = self._ledger.contribute(round_, secrets, me=me, quota=settings.quota, certified=self.transcript.rounds)
         contribution = secrets.contribution(manifest, values)
         body = ContributionPost(manifest=manifest.hash).to_bytes()
         yield self._post("contribution", body, contribution.to_bytes())
 
     def _open(self, round_: Round, me: int, secrets: Secrets) -> Iterator[Post]:
-        manifest = _manifest_of(round_)
+        manifest = round_.posted
         if me not in manifest.decryptors or me in round_.statements or not self._ledger.answers_for(manifest, me):
             return
         statement = self._ledger.state(round_, me=me, opens=True)
@@ -371,32 +358,24 @@ class Member:
             yield self._post("statement", statement.to_bytes())
 
     def _opened(self, round_: Round, secrets: Secrets, fetch: Fetch) -> Values:
-        manifest, opened = _manifest_of(round_), round_.opened
-        if opened is None:
-            raise ProtocolError("the round was not opened")
-        masked = MaskedSum.from_bytes(fetch(opened.attachment), manifest)
-        self._ledger.opened(manifest, opened.attachment)
+        manifest, attached = round_.posted, round_.published.attachment
+        masked = MaskedSum.from_bytes(fetch(attached), manifest)
+        self._ledger.opened(manifest, attached)
         return secrets.open(manifest, round_.contributors, masked)
 
-    def _merge(
-        self, job: Job, round_: Round, learner: Learner, state: State, secrets: Secrets, fetch: Fetch
-    ) -> State:
-        manifest = _manifest_of(round_)
+    def _merge(self, job: Job, round_: Round, learner: Learner, state: State, secrets: Secrets, fetch: Fetch) -> State:
+        manifest = round_.posted
         kept = self._rows.get("state", manifest.hash)
         if kept is not None:
             return State.from_bytes(kept)
-        step = learner.next_step(state)
-        if step is None:
-            raise ProtocolError("a sum was opened that nobody needs")
+        step = _some(learner.next_step(state))
         sums = self._opened(round_, secrets, fetch)
         total = Quantiser(step=step, members=job.epoch.members).total(sums, len(round_.contributors))
         merged = learner.merge(step, total, state)
         self._rows.put([("state", manifest.hash, merged.to_bytes())])
         return merged
 
-    def _vote(
-        self, job: Job, round_: Round, learner: Learner, state: State, secrets: Secrets, fetch: Fetch
-    ) -> Post:
+    def _vote(self, job: Job, round_: Round, learner: Learner, state: State, secrets: Secrets, fetch: Fetch) -> Post:
         try:
             merged = self._merge(job, round_, learner, state, secrets, fetch)
             following = self._next(job, learner, merged, secrets)
@@ -407,13 +386,11 @@ class Member:
         return self._vote_post(round_, accept=accept, tag=tag, following=following)
 
     def _vote_post(self, round_: Round, *, accept: bool, tag: bytes, following: NextStep) -> Post:
-        manifest = _manifest_of(round_)
-        if round_.opened is None:
-            raise ProtocolError("the round was not opened")
+        manifest = round_.posted
         vote = Vote(
             manifest=manifest.hash,
             contributors=set_hash(round_.contributors),
-            masked=round_.opened.attachment,
+            masked=round_.published.attachment,
             accept=accept,
             state_tag=tag,
             next_step=following.to_bytes(),
@@ -449,11 +426,11 @@ class Member:
                 return
 
 
+def _some(step: Step | None) -> Step:
+    if step is None:
+        raise RefusedError("there is nothing left to sum")
+    return step
+
+
 def _key(job: Job) -> bytes:
     return item("epoch", job.epoch.id) + item_int("job", job.number)
-
-
-def _manifest_of(round_: Round) -> Manifest:
-    if round_.manifest is None:
-        raise ProtocolError("the round has no manifest")
-    return round_.manifest

@@ -369,7 +369,5 @@ def _codec(kind: type[Message]) -> tuple[tuple[str, Callable[[Any], bytes], Call
     return tuple((field.name, *_CODECS[hints[field.name]]) for field in fields(kind))
 
 
-KINDS: dict[str, type[Message]] = {
-    kind.kind: kind for kind in Message.__subclasses__() if kind is not NextStep
-}
+KINDS: dict[str, type[Message]] = {kind.kind: kind for kind in Message.__subclasses__() if kind is not NextStep}
 """Every message that an envelope may carry, by kind."""

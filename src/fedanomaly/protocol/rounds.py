@@ -122,6 +122,20 @@ class Round:
         return RoundState.JOINING if self.joins else RoundState.ANNOUNCED
 
     @property
+    def posted(self) -> Manifest:
+        """The manifest; raises ProtocolError before it is posted."""
+        if self.manifest is None:
+            raise ProtocolError("the round has no manifest")
+        return self.manifest
+
+    @property
+    def published(self) -> Envelope:
+        """The envelope with the masked sum; raises ProtocolError before it is published."""
+        if self.opened is None:
+            raise ProtocolError("the round was not opened")
+        return self.opened
+
+    @property
     def contributors(self) -> tuple[int, ...]:
         """The set U that was closed with, or nobody yet."""
         return self.close.contributors if self.close else ()
@@ -163,9 +177,7 @@ class Round:
             raise ProtocolError("the round takes no more joins")
         if member in self.joins:
             raise ReplayError("the member has joined already")
-        join = JoinPost(
-            member=member, generation=message.generation, nonce=message.nonce, signature=message.signature
-        )
+        join = JoinPost(member=member, generation=message.generation, nonce=message.nonce, signature=message.signature)
         verify(self.identities[member - 1], join.signature, join.signed(self.ask))
         return lambda: self.joins.__setitem__(member, join)
 

@@ -166,7 +166,7 @@ class Ledger:
         CapacityError
             If the key epoch has used up its quota.
         """
-        manifest = _manifest(round_)
+        manifest = round_.posted
         ask, digest = manifest.ask, manifest.hash
         frozen, join = self.joined(ask), manifest.join_of(me)
         if frozen is None or join is None or not self.answers_for(manifest, me):
@@ -200,7 +200,7 @@ class Ledger:
 
     def _follows(self, round_: Round, certified: Mapping[bytes, Round]) -> None:
         """Check that a later step rests on the step that this node opened, over the same set."""
-        manifest = _manifest(round_)
+        manifest = round_.posted
         if manifest.ask.kind == "test":
             return
         fixed = self._rows.get("fixed", _job(manifest.ask))
@@ -232,7 +232,7 @@ class Ledger:
         void, or open without this node, or open to exactly the set that is fixed
         now, of which nobody or at least t + 1 members have new rows.
         """
-        manifest = _manifest(round_)
+        manifest = round_.posted
         now = {round_.identities[join.member - 1]: join.generation for join in manifest.joins}
         fixed = {round_.identities[index - 1] for index in manifest.fixed}
         own = round_.identities[me - 1]
@@ -263,7 +263,7 @@ class Ledger:
         ReplayError
             If the node has said something else.
         """
-        manifest = _manifest(round_)
+        manifest = round_.posted
         contributors = round_.contributors if opens else ()
         statement = Statement(manifest=manifest.hash, opens=opens, contributors=contributors)
         if self._rows.get("statement", manifest.hash) is None:
@@ -321,7 +321,7 @@ class Ledger:
         ReplayError
             If another round of this step was accepted, or the job has another set.
         """
-        manifest = _manifest(round_)
+        manifest = round_.posted
         key = _job(manifest.ask)
         self._rows.put(
             [
@@ -340,12 +340,6 @@ class Ledger:
     def voted(self, manifest: Manifest) -> bytes | None:
         """Return the vote that was cast, or None."""
         return self._rows.get("vote", manifest.hash)
-
-
-def _manifest(round_: Round) -> Manifest:
-    if round_.manifest is None:
-        raise RefusedError("the round has no manifest")
-    return round_.manifest
 
 
 def _job(ask: Ask) -> bytes:

@@ -48,7 +48,9 @@ class Settings:
         if not self.name:
             raise ConfigError("a federation needs a name")
         if not 3 <= self.members <= MAX_MEMBERS:
-            raise ConfigError(f"a federation has 3 to {MAX_MEMBERS} members", hint="a sum of fewer than three hides nobody")
+            raise ConfigError(
+                f"a federation has 3 to {MAX_MEMBERS} members", hint="a sum of fewer than three hides nobody"
+            )
         if not 2 <= self.threshold < self.members:
             raise ConfigError("the decryption threshold must be at least 2 and below the number of members")
         if min(self.join_s, self.contribute_s, self.statement_s, self.vote_s) <= 0 or self.attempts < 1:

@@ -167,7 +167,7 @@ class Transcript:
             if job.rounds and entry.envelope.kind in PHASES:
                 job.rounds[-1].since = entry.received_at
 
-    def _dispatch(self, message: Message, envelope: Envelope) -> Apply:  # noqa: PLR0911, PLR0912, C901 (the map of all messages)
+    def _dispatch(self, message: Message, envelope: Envelope) -> Apply:  # noqa: PLR0911, PLR0912 (the map of all messages)
         match message:
             case Founded():
                 return lambda: setattr(self, "settings", Settings.of(message))

@@ -123,9 +123,15 @@ def test_a_message_is_never_read_as_another_kind(kind, data):
 
 @pytest.mark.parametrize(
     ("kind", "field", "value"),
-    [("vote", "accept", b"\2"), ("vote", "accept", b""), ("close", "contributors", b"\1"),
-     ("close", "contributions", b"\1" * 31), ("join", "generation", b"\1"), ("enrol", "name", b"\xff")],
-)  # fmt: skip
+    [
+        ("vote", "accept", b"\2"),
+        ("vote", "accept", b""),
+        ("close", "contributors", b"\1"),
+        ("close", "contributions", b"\1" * 31),
+        ("join", "generation", b"\1"),
+        ("enrol", "name", b"\xff"),
+    ],
+)
 def test_a_malformed_field_is_refused(kind, field, value):
     from fedanomaly.types.canonical import begin, item
 

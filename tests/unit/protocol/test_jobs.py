@@ -97,9 +97,10 @@ def test_parties_may_stop_and_start_between_any_two_messages(federation):
         name = fed.parties[turn % 3].name
         if turn % 4 == 3:
             again = Coordinator(
-                signer=fed.coordinator._signer, settings=fed.coordinator.settings,
+                signer=fed.coordinator._signer,
+                settings=fed.coordinator.settings,
                 federation=fed.coordinator._federation,
-            )  # fmt: skip
+            )
             for entry in fed.log:
                 again.accept(entry)
             fed.coordinator = again
@@ -164,8 +165,10 @@ def test_a_member_whose_data_fail_declines_with_a_code_and_no_more(federation):
 def test_a_sum_that_is_changed_on_the_way_is_rejected_and_the_job_rolled_back(federation, position):
     fed = federation()
     fed.post(fed.members["org-0"].request(toy_request()))
-    while not (job := fed.coordinator.transcript.job_of(toy_request().request)) or not job.rounds or (
-        job.rounds[-1].opened is None
+    while (
+        not (job := fed.coordinator.transcript.job_of(toy_request().request))
+        or not job.rounds
+        or (job.rounds[-1].opened is None)
     ):
         advance_until_opened(fed)
     opened = job.rounds[-1].opened.attachment

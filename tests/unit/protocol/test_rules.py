@@ -299,7 +299,13 @@ def test_a_round_that_asks_for_another_step_is_not_joined(federation):
     state = member._learner(own).start()
     from fedanomaly.protocol.rounds import Round
 
-    for change in ({"fields": ask.fields + 1}, {"step_tag": bytes(32)}, {"state_tag": bytes(32)}, {"step": 1}, {"schema": bytes(32)}):
+    for change in (
+        {"fields": ask.fields + 1},
+        {"step_tag": bytes(32)},
+        {"state_tag": bytes(32)},
+        {"step": 1},
+        {"schema": bytes(32)},
+    ):
         bent = Round(dataclasses.replace(ask, **change), job.epoch.call.identities)
         with pytest.raises(RefusedError, match="something else"):
             member._join(own, bent, member._learner(own), state, secrets)
@@ -311,7 +317,10 @@ def test_the_quota_of_a_key_epoch_is_enforced(federation):
     asked(fed)
     with_quota = fed.coordinator.transcript
     fed.pump()
-    assert any(isinstance(error, CapacityError) for _, error in fed.errors) or with_quota.jobs[-1].state is JobState.ACCEPTED
+    assert (
+        any(isinstance(error, CapacityError) for _, error in fed.errors)
+        or with_quota.jobs[-1].state is JobState.ACCEPTED
+    )
     member = fed.members["org-0"]
     used = sum(entry.manifest.ask.layout.coefficients for entry in member._ledger.contributed())
     assert used <= 200

@@ -44,7 +44,12 @@ def snapshot(transcript: Transcript) -> tuple:
         tuple(transcript.requests),
         tuple((epoch.state, len(epoch.deals), len(epoch.accepts)) for epoch in transcript.epochs),
         tuple(
-            (job.state, len(job.ready), len(job.declined), tuple((entry.state, len(entry.joins)) for entry in job.rounds))
+            (
+                job.state,
+                len(job.ready),
+                len(job.declined),
+                tuple((entry.state, len(entry.joins)) for entry in job.rounds),
+            )
             for job in transcript.jobs
         ),
     )
@@ -78,7 +83,9 @@ def test_members_cannot_speak_for_the_coordinator_nor_the_coordinator_for_member
     for count, entry in enumerate(finished.log):
         transcript = folded(finished, count)
         envelope = entry.envelope
-        forged_by = finished.parties[0].identity if envelope.sender == finished._identity.public_key else finished._identity
+        forged_by = (
+            finished.parties[0].identity if envelope.sender == finished._identity.public_key else finished._identity
+        )
         attached = finished.blobs.get(envelope.attachment)
         forged = seal(forged_by, finished._federation, envelope.kind, envelope.body, attached).envelope
         with pytest.raises(ProtocolError, match="may not post|roster|only members"):
@@ -133,28 +140,69 @@ def changed(fed, kind: str, nth: int = 0, *, attachment: bool | None = None, **f
 
 Z = bytes(32)
 BENT = [
-    ("enrol", 0, {"name": ""}), ("enrol", 0, {"name": "a\nb"}), ("enrol", 1, {"name": "org-0"}),
-    ("epoch-call", 0, {"number": 2}), ("epoch-call", 0, {"threshold": 1}), ("epoch-call", 0, {"policy": Z}),
+    ("enrol", 0, {"name": ""}),
+    ("enrol", 0, {"name": "a\nb"}),
+    ("enrol", 1, {"name": "org-0"}),
+    ("epoch-call", 0, {"number": 2}),
+    ("epoch-call", 0, {"threshold": 1}),
+    ("epoch-call", 0, {"policy": Z}),
     ("epoch-call", 0, {"identities": (Z, Z, Z)}),
-    ("hello", 0, {"call": Z}), ("roster", 0, {"hellos": (Z, Z, Z)}), ("roster", 0, {"hellos": ()}), ("roster", 0, {"call": Z}),
+    ("hello", 0, {"call": Z}),
+    ("roster", 0, {"hellos": (Z, Z, Z)}),
+    ("roster", 0, {"hellos": ()}),
+    ("roster", 0, {"call": Z}),
     ("roster-accept", 0, {"roster": Z}),
-    ("deal", 0, {"receiver": 0}), ("deal", 0, {"receiver": 1}), ("deal", 0, {"receiver": 4}), ("deal", 0, {"roster": Z}),
-    ("deal", 0, {"attachment": False}), ("confirm", 0, {"epoch": Z}),
-    ("job-request", 0, {"request": b"short"}), ("job-request", 0, {"model": ""}), ("job-request", 0, {"dataset": ""}),
-    ("job-start", 0, {"epoch": Z}), ("job-start", 0, {"job": 2}), ("job-start", 0, {"job": 0}), ("job-start", 0, {"request": Z}),
-    ("ready", 0, {"epoch": Z}), ("ready", 0, {"job": 0}), ("ready", 0, {"next_step": b"x"}), ("ready", 0, {"job": 9}),
-    ("join", 0, {"ask": Z}), ("join", 0, {"nonce": Z}), ("join", 0, {"generation": 77}), ("join", 0, {"signature": bytes(64)}),
-    ("contribution", 0, {"manifest": Z}), ("contribution", 0, {"attachment": False}),
-    ("close", 0, {"manifest": Z}), ("close", 0, {"contributors": ()}), ("close", 0, {"contributors": (1, 2, 4)}),
-    ("close", 0, {"contributors": (3, 2, 1)}), ("close", 2, {"contributors": (1, 2)}), ("close", 0, {"contributions": (Z, Z, Z)}),
-    ("statement", 0, {"manifest": Z}), ("statement", 0, {"opens": False}), ("statement", 0, {"contributors": (1, 2)}),
-    ("statement", 0, {"contributors": ()}), ("statement", 0, {"attachment": False}),
-    ("opened", 0, {"manifest": Z}), ("opened", 0, {"contributors": (1, 2)}), ("opened", 0, {"attachment": False}),
-    ("vote", 0, {"manifest": Z}), ("vote", 0, {"masked": Z}), ("vote", 0, {"contributors": Z}),
-    ("outcome", 0, {"ask": Z}), ("outcome", 0, {"outcome": "fine"}), ("outcome", 0, {"outcome": "opened"}), ("outcome", 0, {"outcome": "void"}),
-    ("job-end", 0, {"job": 5}), ("job-end", 0, {"outcome": "done"}), ("job-end", 0, {"outcome": "running"}), ("job-end", 0, {"epoch": Z}),
-    ("announce", 0, {"ask": b""}), ("manifest", 0, {"manifest": b"x"}),
-]  # fmt: skip
+    ("deal", 0, {"receiver": 0}),
+    ("deal", 0, {"receiver": 1}),
+    ("deal", 0, {"receiver": 4}),
+    ("deal", 0, {"roster": Z}),
+    ("deal", 0, {"attachment": False}),
+    ("confirm", 0, {"epoch": Z}),
+    ("job-request", 0, {"request": b"short"}),
+    ("job-request", 0, {"model": ""}),
+    ("job-request", 0, {"dataset": ""}),
+    ("job-start", 0, {"epoch": Z}),
+    ("job-start", 0, {"job": 2}),
+    ("job-start", 0, {"job": 0}),
+    ("job-start", 0, {"request": Z}),
+    ("ready", 0, {"epoch": Z}),
+    ("ready", 0, {"job": 0}),
+    ("ready", 0, {"next_step": b"x"}),
+    ("ready", 0, {"job": 9}),
+    ("join", 0, {"ask": Z}),
+    ("join", 0, {"nonce": Z}),
+    ("join", 0, {"generation": 77}),
+    ("join", 0, {"signature": bytes(64)}),
+    ("contribution", 0, {"manifest": Z}),
+    ("contribution", 0, {"attachment": False}),
+    ("close", 0, {"manifest": Z}),
+    ("close", 0, {"contributors": ()}),
+    ("close", 0, {"contributors": (1, 2, 4)}),
+    ("close", 0, {"contributors": (3, 2, 1)}),
+    ("close", 2, {"contributors": (1, 2)}),
+    ("close", 0, {"contributions": (Z, Z, Z)}),
+    ("statement", 0, {"manifest": Z}),
+    ("statement", 0, {"opens": False}),
+    ("statement", 0, {"contributors": (1, 2)}),
+    ("statement", 0, {"contributors": ()}),
+    ("statement", 0, {"attachment": False}),
+    ("opened", 0, {"manifest": Z}),
+    ("opened", 0, {"contributors": (1, 2)}),
+    ("opened", 0, {"attachment": False}),
+    ("vote", 0, {"manifest": Z}),
+    ("vote", 0, {"masked": Z}),
+    ("vote", 0, {"contributors": Z}),
+    ("outcome", 0, {"ask": Z}),
+    ("outcome", 0, {"outcome": "fine"}),
+    ("outcome", 0, {"outcome": "opened"}),
+    ("outcome", 0, {"outcome": "void"}),
+    ("job-end", 0, {"job": 5}),
+    ("job-end", 0, {"outcome": "done"}),
+    ("job-end", 0, {"outcome": "running"}),
+    ("job-end", 0, {"epoch": Z}),
+    ("announce", 0, {"ask": b""}),
+    ("manifest", 0, {"manifest": b"x"}),
+]
 
 
 @pytest.mark.parametrize(("kind", "nth", "fields"), BENT)
@@ -175,10 +223,24 @@ def announce_with(fed, nth: int, **fields):
 
 @pytest.mark.parametrize(
     ("nth", "fields"),
-    [(0, {"kind": "sum"}), (2, {"kind": "test"}), (2, {"epoch": Z}), (2, {"roster": Z}), (2, {"policy": Z}), (2, {"job": 3}),
-     (2, {"round": 1}), (2, {"step": 1}), (2, {"schema": Z}), (2, {"step_tag": Z}), (2, {"state_tag": Z}), (2, {"fields": 3}),
-     (2, {"field_bits": 25}), (3, {"step": 0}), (3, {"round": 0})],
-)  # fmt: skip
+    [
+        (0, {"kind": "sum"}),
+        (2, {"kind": "test"}),
+        (2, {"epoch": Z}),
+        (2, {"roster": Z}),
+        (2, {"policy": Z}),
+        (2, {"job": 3}),
+        (2, {"round": 1}),
+        (2, {"step": 1}),
+        (2, {"schema": Z}),
+        (2, {"step_tag": Z}),
+        (2, {"state_tag": Z}),
+        (2, {"fields": 3}),
+        (2, {"field_bits": 25}),
+        (3, {"step": 0}),
+        (3, {"round": 0}),
+    ],
+)
 def test_a_round_is_announced_from_where_the_job_stands_and_nowhere_else(finished, nth, fields):
     transcript, envelope = announce_with(finished, nth, **fields)
     with pytest.raises((ProtocolError, MessageError, ReplayError)):
@@ -227,3 +289,137 @@ def test_the_policy_hash_binds_members_threshold_and_quota():
 def test_settings_survive_the_log():
     settings = Settings(name="röntgen", members=5, threshold=3, join_s=1.5, attempts=2)
     assert Settings.of(Founded.from_bytes(settings.founded().to_bytes())) == settings
+
+
+SECOND = [
+    ("hello", {"nonce": Z}),
+    ("roster", {}),
+    ("roster-accept", {}),
+    ("deal", {}),
+    ("confirm", {"tag": Z}),
+    ("ready", {"generation": 9}),
+    ("join", {"generation": 9}),
+    ("manifest", {}),
+    ("contribution", {"attachment": True}),
+    ("close", {}),
+    ("statement", {"attachment": True}),
+    ("opened", {"attachment": True}),
+    ("vote", {"accept": False}),
+    ("outcome", {"reason": "again"}),
+    ("job-end", {"reason": "again"}),
+    ("job-start", {}),
+    ("job-request", {"model": "other"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), SECOND)
+def test_nothing_is_said_twice_in_other_words(finished, kind, fields):
+    position = at(finished, kind)
+    _, again = changed(finished, kind, **fields)
+    transcript = folded(finished, position + 1)
+    before = snapshot(transcript)
+    with pytest.raises((ReplayError, ProtocolError)):
+        transcript.check(again)
+    assert snapshot(transcript) == before
+
+
+LATE = [
+    "hello",
+    "deal",
+    "ready",
+    "join",
+    "contribution",
+    "close",
+    "statement",
+    "opened",
+    "vote",
+    "manifest",
+    "outcome",
+    "announce",
+]
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_what_comes_after_the_end_is_refused(finished, kind):
+    """The same roles speak, in other words, when the job is over."""
+    _, envelope = changed(finished, kind, **dict(SECOND).get(kind, {}))
+    with pytest.raises((ReplayError, ProtocolError)):
+        folded(finished, len(finished.log)).check(envelope)
+
+
+def test_a_member_that_did_not_join_does_not_contribute_and_one_off_the_list_opens_nothing(finished):
+    position = at(finished, "contribution")
+    transcript = folded(finished, position)
+    round_ = transcript.round_of(body(finished, "contribution").manifest)
+    thinner = dataclasses.replace(round_.manifest, joins=round_.manifest.joins[1:], decryptors=(2, 3))
+    round_.manifest = thinner
+    party = finished.parties[0]
+    message = body(finished, "contribution")
+    bent = dataclasses.replace(message, manifest=thinner.hash)
+    with pytest.raises(ProtocolError, match="joined"):
+        transcript.check(seal(party.identity, finished._federation, "contribution", bent.to_bytes(), b"x").envelope)
+    from fedanomaly.protocol.messages import Statement
+
+    void = Statement(manifest=thinner.hash, opens=False, contributors=())
+    with pytest.raises(ProtocolError, match="decryptors"):
+        transcript.check(seal(party.identity, finished._federation, "statement", void.to_bytes()).envelope)
+
+
+def test_an_abandoned_round_takes_void_and_then_ends_void(finished):
+    from fedanomaly.protocol.messages import Abandon, Statement
+
+    position = at(finished, "statement", 4)
+    transcript = folded(finished, position)
+    round_ = transcript.open_job.open_round
+    seq = position
+    say = lambda signer, message: seal(signer, finished._federation, message.kind, message.to_bytes()).envelope  # noqa: E731
+    abandon = Abandon(manifest=round_.manifest.hash, reason="late")
+    transcript.add(Entry(seq + 1, 0.0, say(finished._identity, abandon)))
+    with pytest.raises(ReplayError):
+        transcript.check(say(finished._identity, dataclasses.replace(abandon, reason="again")))
+    void = Statement(manifest=round_.manifest.hash, opens=False, contributors=())
+    silent = [party for index, party in enumerate(finished.parties, 1) if index not in round_.statements]
+    for offset, party in enumerate(silent):
+        transcript.add(Entry(seq + 2 + offset, 0.0, say(party.identity, void)))
+    accepted = Outcome(ask=round_.ask.digest, outcome="accepted", reason="")
+    with pytest.raises(ProtocolError, match="void"):
+        transcript.check(say(finished._identity, accepted))
+    transcript.check(say(finished._identity, dataclasses.replace(accepted, outcome="void")))
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        {"name": ""},
+        {"members": 2},
+        {"members": 251},
+        {"threshold": 1},
+        {"threshold": 3},
+        {"join_s": 0.0},
+        {"attempts": 0},
+        {"quota": 0},
+        {"quota": (1 << 27) + 1},
+    ],
+)
+def test_settings_are_checked_once(literal):
+    from fedanomaly.errors import ConfigError
+
+    with pytest.raises(ConfigError):
+        Settings(**{"name": "x", "members": 3, "threshold": 2, **literal})
+
+
+@pytest.mark.parametrize("literal", [{"min_members": 2}, {"min_threshold": 1}])
+def test_a_policy_cannot_go_below_what_hides_anybody(literal):
+    from fedanomaly.errors import ConfigError
+    from fedanomaly.protocol import Policy
+
+    with pytest.raises(ConfigError):
+        Policy(**literal)
+
+
+def test_a_policy_may_insist_on_a_higher_threshold(finished):
+    from fedanomaly.protocol import Policy
+
+    call = body(finished, "epoch-call")
+    assert "below 3" in Policy(min_threshold=3).refuses_epoch(call)
+    assert Policy().refuses_epoch(call) is None

@@ -47,9 +47,14 @@ class ToyLearner:
 
 def toy_request(tag: int = 0, *, dataset: str = "toy") -> JobRequest:
     return JobRequest(
-        request=tag.to_bytes(16, "big"), model="toy", dataset=dataset, detector="toy", version=1, params="{}",
+        request=tag.to_bytes(16, "big"),
+        model="toy",
+        dataset=dataset,
+        detector="toy",
+        version=1,
+        params="{}",
         schema=SCHEMA,
-    )  # fmt: skip
+    )
 
 
 def toy_rows(member: int, columns: int = 5) -> np.ndarray:
