@@ -52,25 +52,15 @@ def compile_engine(source: Path, target: Path) -> None:
     if not compiler:
         sys.exit("fedanomaly: a C compiler is needed to build the engine. Install gcc or clang, or set CC.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    environment = {
-        **os.environ,
-        "CGO_ENABLED": "1",
-        "CC": compiler,
-        "GOTOOLCHAIN": "local",
-        "GOFLAGS": "-buildvcs=false",
-    }
-    for name in ("GOPATH", "GOCACHE"):
-        environment.setdefault(name, str(source.parent / "build" / name.lower()) if not _has_home() else "")
-        if not environment[name]:
-            del environment[name]
+    environment = {**os.environ, "CGO_ENABLED": "1", "CC": compiler, "GOTOOLCHAIN": "local"}
+    environment["GOFLAGS"] = f"{os.environ.get('GOFLAGS', '')} -buildvcs=false".strip()
+    if not os.environ.get("HOME"):  # go would find no place for its caches
+        for name in ("GOPATH", "GOCACHE"):
+            environment.setdefault(name, str(source.parent / "build" / name.lower()))
     command = [_go(), "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", str(target), "./cabi"]
     if subprocess.run(command, cwd=source, env=environment, check=False).returncode:
         sys.exit("fedanomaly: the engine did not compile; the messages of go above say why.")
     target.with_suffix(".h").unlink(missing_ok=True)
-
-
-def _has_home() -> bool:
-    return bool(os.environ.get("HOME"))
 
 
 def _go() -> str:

@@ -92,13 +92,13 @@ def _load() -> tuple[Any, int]:
             "the engine is missing from this installation",
             hint="install a wheel, or build it in the project's folder: python scripts/build_engine.py",
         )
-    library = ffi.dlopen(str(LIBRARY))
+    library: Any = ffi.dlopen(str(LIBRARY))
     if library.fa_abi_version() != ABI_VERSION:
         raise ConfigError("the engine has another version than this package", hint="reinstall fedanomaly")
     return library, os.getpid()
 
 
-def call(name: str, *arguments: Any) -> None:
+def call(name: str, *arguments: object) -> None:
     """Call a function of the engine; anything but success raises.
 
     Raises

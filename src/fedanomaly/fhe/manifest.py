@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from fedanomaly.errors import FedAnomalyError, MessageError
 from fedanomaly.fhe.preset import MAX_FIELD_BITS, Layout, Preset, layout
@@ -115,7 +116,7 @@ class Ask:
     def read(cls, reader: Reader) -> Ask:
         """Read the items of an ask and check them."""
         kind, preset = reader.text("kind"), reader.int("preset")
-        if kind not in KINDS or preset not in iter(Preset):
+        if kind not in KINDS or preset not in list(Preset):
             raise MessageError("unknown kind or preset")
         ask = cls(
             kind=kind,
@@ -305,7 +306,7 @@ class Manifest:
 
 
 def _increasing(indices: tuple[int, ...], members: int) -> bool:
-    rising = all(low < high for low, high in zip(indices, indices[1:], strict=False))
+    rising = all(low < high for low, high in pairwise(indices))
     return rising and all(1 <= index <= members for index in indices)
 
 

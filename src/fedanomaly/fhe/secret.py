@@ -204,7 +204,7 @@ class EpochSecrets:
             self._open_handle(),
             manifest.raw,
             len(manifest.raw),
-            ffi.from_buffer("uint64_t[]", values),
+            ffi.from_buffer("uint64_t[]", values.data),
             values.size,
             ffi.from_buffer("uint8_t[]", out),
             size,
@@ -228,7 +228,7 @@ class EpochSecrets:
             self._open_handle(),
             manifest.raw,
             len(manifest.raw),
-            ffi.new("uint16_t[]", contributors),
+            ffi.new("uint16_t[]", _indices(contributors)),
             len(contributors),
             ffi.from_buffer("uint8_t[]", out),
             size,
@@ -254,11 +254,11 @@ class EpochSecrets:
             self._open_handle(),
             manifest.raw,
             len(manifest.raw),
-            ffi.new("uint16_t[]", contributors),
+            ffi.new("uint16_t[]", _indices(contributors)),
             len(contributors),
             masked.residues,
             len(masked.residues),
-            ffi.from_buffer("uint64_t[]", out),
+            ffi.from_buffer("uint64_t[]", out.data),
             out.size,
         )
         return out
@@ -293,3 +293,8 @@ def _exactly(data: bytes, length: int) -> bytes:
     if len(data) != length:
         raise MessageError(f"expected {length} bytes")
     return data
+
+
+def _indices(contributors: tuple[int, ...]) -> list[int]:
+    """Return indices that fit the engine's type; 0 is nobody's, so it is refused there."""
+    return [index if 0 <= index < 1 << 16 else 0 for index in contributors]
