@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fedanomaly.detectors.cells import number
-from fedanomaly.detectors.scaling import Scaling, rows_of
+from fedanomaly.detectors.scaling import Scaling
 from fedanomaly.detectors.threshold import Threshold
 from fedanomaly.errors import DataError, RefusedError, ShapeError, VersionError
 from fedanomaly.types import Floats, Integers, Quantiser, State, Statistics, Step, Total
@@ -38,6 +38,18 @@ class Stage(Protocol):
         ...
 
 
+class Scorer(Protocol):
+    """A learnt model, derived from the opened integers of a state."""
+
+    def scores(self, X: Floats) -> Floats:
+        """Return the score of every row, at least 0 and finite; NaN is a missing reading."""
+        ...
+
+    def shares(self, X: Floats) -> Floats:
+        """Return what every feature adds to the score of every row."""
+        ...
+
+
 class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of every detector.
 
@@ -46,8 +58,8 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     into the state. `fit` is that loop with one member, so a federation of parts
     gives exactly what `fit` gives on all their rows together.
 
-    A subclass sets `name` and `version`, and implements `stages`, `score_rows`
-    and `share_rows`. Its file in this package is all that registers it.
+    A subclass sets `name` and `version`, and implements `stages` and
+    `derive`. Its file in this package is all that registers it.
 
     Parameters
     ----------
@@ -80,12 +92,8 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the stages between scaling and threshold."""
 
     @abstractmethod
-    def score_rows(self, X: Floats, state: State) -> Floats:
-        """Return the score of every row, at least 0 and finite; needs all stages but the threshold."""
-
-    @abstractmethod
-    def share_rows(self, X: Floats, state: State) -> Floats:
-        """Return what every feature adds to the score of every row."""
+    def derive(self, state: State) -> Scorer:
+        """Return what scores rows; needs every stage but the threshold."""
 
     def circuit(self) -> None:
         """Return the score as an encrypted computation; None: it has none."""
@@ -220,7 +228,8 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         float64 array of shape (n_samples,)
         """
-        return self.score_rows(self._checked(X), self.state_)
+        rows = self._checked(X)
+        return self._scorer.scores(rows)
 
     def explain(self, X: npt.ArrayLike) -> Floats:
         """Return what every feature adds to the score.
@@ -230,7 +239,8 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         float64 array of shape (n_samples, n_features)
             Rows add up to `anomaly_scores`, but for rounding.
         """
-        return self.share_rows(self._checked(X), self.state_)
+        rows = self._checked(X)
+        return self._scorer.shares(rows)
 
     def score_samples(self, X: npt.ArrayLike) -> Floats:
         """Return minus `anomaly_scores`: low is anomalous, as scikit-learn has it."""
@@ -247,7 +257,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     # Inside.
 
     def _all_stages(self) -> tuple[Stage, ...]:
-        return (Scaling(), *self.stages(), Threshold(self.score_rows))
+        return (Scaling(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
 
     def _stage(self, step: Step, state: State) -> Stage:
         if step != self.next_step(state):
@@ -264,7 +274,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def _learnt(self, state: State) -> Self:
         self.state_ = state
         self.n_features_in_ = int(state["features"][0])
-        self.n_rows_ = rows_of(state)
+        self._scorer = self.derive(state)
         self.offset_ = -number(int(state["score/threshold"][0]))
         return self
 

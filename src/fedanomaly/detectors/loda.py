@@ -96,35 +96,9 @@ class Loda(Detector):
         """Return the one stage: where the projections lie, then their histograms."""
         return (Projections(),)
 
-    def score_rows(self, X: Floats, state: State) -> Floats:
-        """Return the mean of -log p(bin) over the projections."""
-        view, surprise = _view(state), _surprise(state)
-        first = np.arange(len(surprise)) * BINS
-        out = np.empty(len(X))
-        at = 0
-        for _, bins in view.chunks(X):
-            out[at : at + len(bins)] = np.take(surprise.ravel(), bins + first).sum(axis=1)
-            at += len(bins)
-        return out / len(surprise)
-
-    def share_rows(self, X: Floats, state: State) -> Floats:
-        """Return every projection's part, shared among its features."""
-        view, surprise = _view(state), _surprise(state)
-        first = np.arange(len(surprise)) * BINS
-        weights = np.abs(view.weights)
-        chosen = (weights > 0).astype(np.float64)
-        out = np.empty(X.shape)
-        at = 0
-        for rows, bins in view.chunks(X):
-            part = np.take(surprise.ravel(), bins + first) / len(surprise)
-            size = np.abs(rows)
-            reach = size @ weights
-            still = reach == 0
-            share = size * (np.where(still, 0.0, part / np.where(still, 1.0, reach)) @ weights.T)
-            share += np.where(still, part, 0.0) / chosen.sum(axis=0) @ chosen.T
-            out[at : at + len(rows)] = share
-            at += len(rows)
-        return out
+    def derive(self, state: State) -> Densities:
+        """Return the densities of the opened histograms."""
+        return Densities(_view(state), _surprise(state))
 
 
 class Projections:
@@ -191,6 +165,50 @@ class View:
         for rows in self.scale.chunks(X):
             bins = np.floor((rows @ self.weights - self.low) / self.width)
             yield rows, np.clip(bins, 0, BINS - 1, out=bins).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Densities:
+    """The learnt densities, ready to score.
+
+    Parameters
+    ----------
+    view : View
+        The projections and their bins.
+    surprise : float64 array of shape (n_projections, n_bins)
+        -log p of every bin.
+    """
+
+    view: View
+    surprise: Floats
+
+    def scores(self, X: Floats) -> Floats:
+        """Return the mean of -log p over the projections."""
+        out = np.empty(len(X))
+        at = 0
+        for _, bins in self.view.chunks(X):
+            out[at : at + len(bins)] = self._parts(bins).sum(axis=1)
+            at += len(bins)
+        return out
+
+    def shares(self, X: Floats) -> Floats:
+        """Return every projection's part, shared among its features by |w_j z_j|."""
+        weights = np.abs(self.view.weights)
+        chosen = (weights > 0) / np.maximum((weights > 0).sum(axis=0), 1)
+        out = np.empty(X.shape)
+        at = 0
+        for rows, bins in self.view.chunks(X):
+            part = self._parts(bins)
+            reach = np.abs(rows) @ weights
+            still = reach == 0
+            moved = np.where(still, 0.0, part) / np.where(still, 1.0, reach)
+            out[at : at + len(rows)] = np.abs(rows) * (moved @ weights.T) + np.where(still, part, 0.0) @ chosen.T
+            at += len(rows)
+        return out
+
+    def _parts(self, bins: Integers) -> Floats:
+        first = np.arange(len(self.surprise)) * BINS
+        return np.take(self.surprise.ravel(), bins + first) / len(self.surprise)
 
 
 def _weights(state: State, scale: Scale) -> Floats:

@@ -35,7 +35,7 @@ class Mahalanobis(Detector):
     ----------
     contamination : float in (0, 0.5], default=0.01
         Share of all members' training rows that score above the threshold.
-    ridge : float in (0, 1], default=0.03
+    ridge : float in (0, 1], default=0.1
         How far the correlations are drawn to zero. Also what keeps the distance
         finite where features determine each other.
 
@@ -76,7 +76,7 @@ class Mahalanobis(Detector):
         "ridge": [Interval(Real, 0, 1, closed="right")],
     }
 
-    def __init__(self, *, contamination: float = 0.01, ridge: float = 0.03) -> None:
+    def __init__(self, *, contamination: float = 0.01, ridge: float = 0.1) -> None:
         super().__init__(contamination=contamination)
         self.ridge = ridge
 
@@ -84,26 +84,9 @@ class Mahalanobis(Detector):
         """Return the one stage: first and second moments."""
         return (Moments(),)
 
-    def score_rows(self, X: Floats, state: State) -> Floats:
-        """Return the squared distance of every row."""
-        metric = _metric(state)
-        out = np.empty(len(X))
-        at = 0
-        for rows in metric.scale.chunks(X):
-            out[at : at + len(rows)] = np.square(metric.whiten(rows)).sum(axis=1)
-            at += len(rows)
-        return out
-
-    def share_rows(self, X: Floats, state: State) -> Floats:
-        """Return z_j (W' W z)_j for every row and feature j."""
-        metric = _metric(state)
-        out = np.empty(X.shape)
-        at = 0
-        for rows in metric.scale.chunks(X):
-            along = metric.whiten(rows) @ (metric.weights * metric.unit[:, None])
-            out[at : at + len(rows)] = (rows - metric.mean) * along
-            at += len(rows)
-        return out
+    def derive(self, state: State) -> Metric:
+        """Return the metric of the opened moments."""
+        return _metric(state)
 
 
 class Moments:
@@ -157,12 +140,28 @@ class Metric:
     weights: Floats
     unit: Floats
 
-    def whiten(self, rows: Floats) -> Floats:
-        """Return W (row - mean) of every row.
+    def scores(self, X: Floats) -> Floats:
+        """Return the squared distance of every row."""
+        out = np.empty(len(X))
+        at = 0
+        for rows in self.scale.chunks(X):
+            out[at : at + len(rows)] = np.square(self._whiten(rows)).sum(axis=1)
+            at += len(rows)
+        return out
 
-        The products are sums of whole numbers below 2^53, hence exact in any
-        order: a row scores the same to the last bit, alone or among others.
-        """
+    def shares(self, X: Floats) -> Floats:
+        """Return z_j (W' W z)_j for every row and feature j."""
+        out = np.empty(X.shape)
+        at = 0
+        for rows in self.scale.chunks(X):
+            along = self._whiten(rows) @ (self.weights * self.unit[:, None])
+            out[at : at + len(rows)] = (rows - self.mean) * along
+            at += len(rows)
+        return out
+
+    def _whiten(self, rows: Floats) -> Floats:
+        # Sums of whole numbers below 2^53 are exact in any order, so a row
+        # scores the same to the last bit, alone or among others.
         offset = (self.weights * self.mean).sum(axis=1)
         return (rows @ self.weights.T - offset) * self.unit
 

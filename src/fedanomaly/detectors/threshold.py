@@ -71,13 +71,13 @@ class Threshold:
             cells = _cells(state).refined(_finer(state), total["counts"])
         kept = {name: array for name, array in state.arrays.items() if name not in _WORKING}
         turn = _turn(state) + 1
-        cell, missing = _boundary(cells, _wanted(state))
-        if missing <= SHARE_OFF * _wanted(state) or cells.is_point(cell) or turn > REFINEMENTS:
-            # Inside a cell the threshold is interpolated; a score equal to an
-            # edge belongs to the upper cell, hence the key below the edge.
+        wanted = _wanted(state)
+        cell, missing = _boundary(cells, wanted)
+        if missing <= SHARE_OFF * wanted or cells.is_point(cell) or turn > REFINEMENTS:
+            # A score equal to an edge lies in the upper cell, hence the key below it.
             low, high, count = int(cells.edges[cell]), int(cells.edges[cell + 1]), int(cells.counts[cell])
-            inside = high - (high - low) * missing // max(count, 1) if missing else high
-            arrays = {"score/threshold": np.array([max(inside - 1, low) if missing else high - 1])}
+            edge = high - (high - low) * missing // count if missing else high
+            arrays = {"score/threshold": np.array([edge - 1])}
         else:
             arrays = {"score/turn": np.array([turn]), "score/edges": cells.edges, "score/counts": cells.counts}
         return State(state.detector, state.version, state.params, {**kept, **arrays})
@@ -95,18 +95,15 @@ def _cells(state: State) -> Cells:
 
 
 def _wanted(state: State) -> int:
-    return int(state.params["contamination"] * rows_of(state) + 0.5)
+    rows = rows_of(state)
+    return min(int(state.params["contamination"] * rows + 0.5), rows - 1)
 
 
 def _boundary(cells: Cells, wanted: int) -> tuple[int, int]:
     """Return the highest cell not wholly above the threshold, and how many of its rows belong above."""
-    above = 0
-    for cell in range(len(cells.counts) - 1, -1, -1):
-        count = int(cells.counts[cell])
-        if above + count > wanted:
-            return cell, wanted - above
-        above += count
-    return 0, 0
+    above = np.cumsum(cells.counts[::-1])
+    place = int(np.searchsorted(above, wanted, side="right"))
+    return len(above) - 1 - place, wanted - (int(above[place - 1]) if place else 0)
 
 
 def _finer(state: State) -> Integers:
