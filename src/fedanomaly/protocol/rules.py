@@ -225,7 +225,7 @@ class Ledger:
             raise RefusedError("a later step opens the same set as the first one, and no other")
 
     def _guard(self, round_: Round, me: int, generation: int, certified: Mapping[bytes, Round]) -> None:
-        """The differencing guard, keyed by rows whatever the statistic is called.
+        """Apply the differencing guard, keyed by rows whatever the statistic is called.
 
         Two sums over the same rows and different sets subtract to what nobody
         should see. So each earlier manifest over this snapshot must be certified

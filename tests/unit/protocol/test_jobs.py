@@ -193,7 +193,8 @@ def advance_until_opened(fed):
 def test_scores_that_are_not_finite_make_members_reject(federation):
     fed = federation()
     for index, party in enumerate(fed.parties):
-        party.learners = lambda _, own=ToyLearner(toy_rows(index), finite=False): own
+        strange = ToyLearner(toy_rows(index), finite=False)
+        party.learners = lambda _, own=strange: own
     for party in fed.parties:
         fed.restart(party.name)
     job = fed.train(toy_request())

@@ -11,6 +11,7 @@ from fedanomaly.errors import CapacityError, RefusedError, RejectedError, Replay
 from fedanomaly.fhe import Accumulator, Contribution, DecryptionShare, Manifest
 from fedanomaly.protocol import Entry, JobState, seal
 from fedanomaly.protocol.messages import Abandon, Announce, Close, ManifestPost
+from fedanomaly.protocol.participant import Participant
 from tests.unit.protocol.toy import ToyLearner, toy_request, toy_rows
 
 
@@ -121,10 +122,10 @@ def test_an_earlier_sum_that_is_not_certified_blocks_the_rows(federation):
     listen(fed)
     assert set(round_.contributions) == {1, 2, 3, 4}
     member = fed.members["org-0"]
-    entries = [entry for entry in member._ledger.contributed() if entry.manifest.ask.kind == "sum"]
+    entries = [entry for entry in member._desk.ledger.contributed() if entry.manifest.ask.kind == "sum"]
     assert len(entries) == 1
     with pytest.raises(RefusedError, match="not certified"):
-        member._ledger._guard(round_, 1, 1, {})
+        member._desk.ledger._guard(round_, 1, 1, {})
 
 
 def test_a_voided_manifest_frees_the_rows(federation):
@@ -149,19 +150,19 @@ def test_one_statement_for_a_manifest_ever(federation):
     fed.step(party)
     assert round_.statements[1][0].opens
     with pytest.raises(ReplayError):
-        member._ledger.state(round_, me=1, opens=False)
+        member._desk.ledger.state(round_, me=1, opens=False)
     other = copy.copy(round_)
     other.close = dataclasses.replace(round_.close, contributors=(1, 2, 3))
     with pytest.raises(ReplayError):
-        member._ledger.state(other, me=1, opens=True)
-    assert member._ledger.state(round_, me=1, opens=True) == round_.statements[1][0]
+        member._desk.ledger.state(other, me=1, opens=True)
+    assert member._desk.ledger.state(round_, me=1, opens=True) == round_.statements[1][0]
 
 
 def test_void_excludes_open(federation):
     fed = federation(4, 2)
     asked(fed)
     round_ = until(fed, "closed")
-    ledger = fed.members["org-0"]._ledger
+    ledger = fed.members["org-0"]._desk.ledger
     assert not ledger.state(round_, me=1, opens=False).opens
     with pytest.raises(ReplayError):
         ledger.state(round_, me=1, opens=True)
@@ -175,7 +176,7 @@ def test_who_said_void_does_not_contribute_any_more(federation):
     member = fed.members["org-0"]
     for entry in fed.log[member.transcript.head :]:
         member.accept(entry)
-    member._ledger.state(round_, me=1, opens=False)
+    member._desk.ledger.state(round_, me=1, opens=False)
     fed.step(fed.parties[0])
     assert 1 not in round_.contributions
     assert "void" in str(fed.errors[-1][1])
@@ -189,7 +190,7 @@ def test_a_set_that_may_not_open_gets_no_statement(federation, contributors):
     bent = copy.copy(round_)
     bent.close = dataclasses.replace(round_.close, contributors=contributors)
     with pytest.raises(RefusedError, match="may not be opened"):
-        fed.members["org-0"]._ledger.state(bent, me=1, opens=True)
+        fed.members["org-0"]._desk.ledger.state(bent, me=1, opens=True)
 
 
 def test_two_closed_sets_shown_to_two_members_open_nothing(federation):
@@ -236,7 +237,7 @@ def test_a_join_is_spent_by_one_manifest(federation):
     member = fed.members["org-0"]
     secrets = member._setup.secrets(fed.coordinator.transcript.epoch, fed.blobs.__getitem__)
     with pytest.raises((ReplayError, RefusedError)):
-        member._ledger.contribute(twin, secrets, me=1, quota=1 << 27, certified={})
+        member._desk.ledger.contribute(twin, secrets, me=1, quota=1 << 27, certified={})
 
 
 def test_a_later_step_over_another_set_gets_nothing(federation):
@@ -296,6 +297,7 @@ def test_a_round_that_asks_for_another_step_is_not_joined(federation):
         member.accept(entry)
     secrets = member._setup.secrets(job.epoch, fed.blobs.__getitem__)
     own = next(entry for entry in member.transcript.jobs if entry.number == job.number)
+    participant = Participant(member._desk, own, secrets, member._learner(own))
     state = member._learner(own).start()
     from fedanomaly.protocol.rounds import Round
 
@@ -308,7 +310,7 @@ def test_a_round_that_asks_for_another_step_is_not_joined(federation):
     ):
         bent = Round(dataclasses.replace(ask, **change), job.epoch.call.identities)
         with pytest.raises(RefusedError, match="something else"):
-            member._join(own, bent, member._learner(own), state, secrets)
+            participant._join(bent, state)
 
 
 def test_the_quota_of_a_key_epoch_is_enforced(federation):
@@ -322,7 +324,7 @@ def test_the_quota_of_a_key_epoch_is_enforced(federation):
         or with_quota.jobs[-1].state is JobState.ACCEPTED
     )
     member = fed.members["org-0"]
-    used = sum(entry.manifest.ask.layout.coefficients for entry in member._ledger.contributed())
+    used = sum(entry.manifest.ask.layout.coefficients for entry in member._desk.ledger.contributed())
     assert used <= 200
 
 
@@ -359,8 +361,8 @@ def test_a_resend_is_bit_identical(federation):
     member = fed.members["org-0"]
     for entry in fed.log[member.transcript.head :]:
         member.accept(entry)
-    first = [post for post in member.act(fed.blobs.__getitem__)]
-    again = [post for post in member.act(fed.blobs.__getitem__)]
+    first = list(member.act(fed.blobs.__getitem__))
+    again = list(member.act(fed.blobs.__getitem__))
     assert [post.envelope.kind for post in first] == ["contribution"]
     assert first == again
     assert round_.manifest.hash in first[0].attachment
