@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -122,19 +121,27 @@ class Cells:
         int64 array of shape (n_finer, 2)
             Lower and upper edge of every finer cell.
         """
-        finer: list[tuple[int, int]] = []
+        finer = []
         for cell in cells:
             low, high = int(self.edges[cell]), int(self.edges[cell + 1])
             pieces = min(budget // len(cells), high - low)
-            finer += pairwise(low + (high - low) * i // pieces for i in range(pieces + 1))
-        return np.array(finer, dtype=np.int64)
+            each, rest = divmod(high - low, pieces)
+            place = np.arange(pieces + 1)
+            finer.append(np.stack(_neighbours(low + each * place + rest * place // pieces), axis=1))
+        return np.concatenate(finer)
 
     def refined(self, finer: Integers, counts: Integers) -> Cells:
         """Return the partition in which the finer cells stand for those that they cover."""
-        edges = np.union1d(self.edges, finer.ravel())
-        kept = dict(zip(self.edges[:-1].tolist(), self.counts.tolist(), strict=True))
-        kept.update(zip(finer[:, 0].tolist(), counts.tolist(), strict=True))
-        return Cells(edges, np.array([kept[edge] for edge in edges[:-1].tolist()], dtype=np.int64))
+        heads, counted = self.edges[:-1], self.counts
+        kept = ~np.isin(heads, finer[:, 0])
+        starts = np.concatenate([heads[kept], finer[:, 0]])
+        order = np.argsort(starts)
+        edges = np.append(starts[order], self.edges[-1])
+        return Cells(edges, np.concatenate([counted[kept], counts])[order])
+
+
+def _neighbours(edges: Integers) -> tuple[Integers, Integers]:
+    return edges[:-1], edges[1:]
 
 
 def histogram(values: Integers, edges: Integers) -> Integers:
