@@ -156,7 +156,8 @@ class FailureView(View):
 def model_view(lineage: Lineage) -> ModelView:
     """Return what the API tells about a model."""
     told = msgspec.to_builtins(lineage)
-    return ModelView.model_validate({**told, "feature_schema": told.pop("schema")})
+    schema = told.pop("schema")
+    return ModelView.model_validate({**told, "feature_schema": schema})
 
 
 def jobs_of(transcript: Transcript, me: bytes, step_names: dict[tuple[str, int], str]) -> list[JobView]:
