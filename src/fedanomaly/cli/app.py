@@ -9,6 +9,7 @@ import typer
 
 from fedanomaly import __version__
 from fedanomaly.cli import coordinator, cost, data, models, node, schema, score, train
+from fedanomaly.cli.demo import demo
 from fedanomaly.errors import FedAnomalyError
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ app.command("train")(train.train)
 app.command("score")(score.score)
 app.command("models")(models.models)
 app.command("cost")(cost.cost)
+app.command("demo")(demo)
 
 
 def main() -> None:

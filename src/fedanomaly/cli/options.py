@@ -31,3 +31,9 @@ PassphraseFile = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Drop = Annotated[str, typer.Option("--drop", help="Columns to leave out, separated by commas.")]
+
+
+def names_of(listed: str) -> list[str]:
+    """Return the names of a list with commas."""
+    return [name.strip() for name in listed.split(",") if name.strip()]

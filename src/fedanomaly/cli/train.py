@@ -42,10 +42,8 @@ def train(
     from fedanomaly.node.home import Home
 
     with running_node(Home(home.expanduser())) as node:
-        if follow:
-            job = node.job(follow)
-        else:
-            job = node.train(dataset, detector, params=_params(param or []), model=model)
+        params = params_of(param or [])
+        job = node.job(follow) if follow else node.train(dataset, detector, params=params, model=model)
         if not wait:
             _asked(job, dataset, as_json=as_json)
             return
@@ -82,7 +80,14 @@ def _watch(job: Job, timeout_s: float | None) -> None:
         job.wait(timeout_s, view.show)
 
 
-def _params(given: list[str]) -> dict[str, Any]:
+def params_of(given: list[str]) -> dict[str, Any]:
+    """Return parameters given as NAME=VALUE; a value is JSON, or else text.
+
+    Raises
+    ------
+    ConfigError
+        If one has no name or no value.
+    """
     from fedanomaly.errors import ConfigError
 
     params: dict[str, Any] = {}

@@ -2,6 +2,5 @@
 
 from fedanomaly.client.client import Client
 from fedanomaly.client.jobs import Job
-from fedanomaly.client.models import Model
 
-__all__ = ["Client", "Job", "Model"]
+__all__ = ["Client", "Job"]

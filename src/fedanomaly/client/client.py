@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fedanomaly.client.connection import Connection
 from fedanomaly.client.jobs import Job, Told
-from fedanomaly.client.models import Model
+
+if TYPE_CHECKING:
+    from fedanomaly.client.models import Model
 
 
 class Client:
@@ -102,6 +104,8 @@ class Client:
         NotFoundError
             If the node has no such model.
         """
+        from fedanomaly.client.models import Model  # noqa: PLC0415 - numpy only for who wants a model
+
         params = {} if version is None else {"version": version}
         lineage = self._connection.get(f"/v1/models/{name}", params)
         # The version that was just read, even if a newer one is being written.

@@ -10,9 +10,9 @@ import msgspec
 
 from fedanomaly import errors
 from fedanomaly.errors import ConfigError, FedAnomalyError, ProtocolError, UnavailableError
-from fedanomaly.transport import is_loopback
 
 TIMEOUT_S = 60.0
+LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
 class Connection:
@@ -33,7 +33,7 @@ class Connection:
 
     def __init__(self, url: str, *, token: str) -> None:
         host = httpx2.URL(url).host
-        if not is_loopback(host):
+        if host not in LOOPBACK:
             raise ConfigError(f"{host} is not this machine", hint="a node's API answers on 127.0.0.1 only")
         self.url = url.rstrip("/")
         self._http = httpx2.Client(

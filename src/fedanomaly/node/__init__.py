@@ -1,0 +1,1 @@
+"""The node of one organisation: keys, data, ledger, training, models, loopback API."""

@@ -13,35 +13,6 @@ from fedanomaly.errors import ConfigError
 from fedanomaly.protocol import Policy
 from fedanomaly.transport.wire import MAX_WAIT_S
 
-NODE_TOML = """\
-# Settings of this node. Changes count from its next start.
-
-# Port of the loopback API (127.0.0.1 only); 0 picks a free one.
-api_port = 7420
-
-# Seconds that one request for news waits at the coordinator.
-poll_wait_s = 20.0
-
-# "text" for people, "json" for machines.
-log_format = "text"
-"""
-
-POLICY_TOML = """\
-# What this node accepts, whatever the coordinator says. Changes count from its next start.
-
-# Smallest federation, and smallest number of members who could together open a contribution.
-min_members = 3
-min_threshold = 2
-
-# Detectors and local data sets that may take part; empty: all.
-detectors = []
-datasets = []
-
-# Largest encrypted contribution to one round.
-max_upload_bytes = 67_108_864
-"""
-
-
 class _FileSettings(BaseSettings):
     """Settings of a TOML file; a variable of the environment wins over it."""
 

@@ -16,16 +16,19 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from fedanomaly.errors import ConfigError, UnavailableError
-from fedanomaly.node.config import NODE_TOML, POLICY_TOML, NodeConfig, PolicyFile, read_toml
 from fedanomaly.node.durable import make_folder
 from fedanomaly.node.keystore import Cost, Keystore, check_passphrase, check_private
-from fedanomaly.protocol import Policy
+from fedanomaly.node.templates import NODE_TOML, POLICY_TOML
 from fedanomaly.storage import write_durably
+
+if TYPE_CHECKING:
+    from fedanomaly.node.config import NodeConfig
+    from fedanomaly.protocol import Policy
 
 TOKEN_BYTES = 32
 
@@ -103,11 +106,15 @@ class Home:
     @property
     def config(self) -> NodeConfig:
         """Settings of the machine, as they stand in the file now."""
+        from fedanomaly.node.config import NodeConfig, read_toml  # noqa: PLC0415 - most commands need neither
+
         return read_toml(self.root / "node.toml", NodeConfig)
 
     @property
     def policy(self) -> Policy:
         """What the node accepts, as it stands in the file now."""
+        from fedanomaly.node.config import PolicyFile, read_toml  # noqa: PLC0415 - loads the protocol and its engine
+
         return read_toml(self.root / "policy.toml", PolicyFile).policy()
 
     @property

@@ -12,9 +12,8 @@ import numpy as np
 
 from fedanomaly.detectors import Detector, from_params
 from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
-from fedanomaly.features import Schema
+from fedanomaly.features import Schema, encode
 from fedanomaly.node.datasets import Datasets
-from fedanomaly.node.encoding import matrix_of
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Snapshot
 from fedanomaly.protocol import JobRequest, Rows
@@ -177,7 +176,7 @@ class NodeLearner:
         began = time.monotonic()
         with _as_our_errors():
             if self._train is None:
-                self._train = matrix_of(self._schema, self._datasets.train(self._snapshot))
+                self._train = encode(self._schema, self._datasets.train(self._snapshot))
             statistics = self._detector.local(step, self._train, state)
         self._on_local(step.name, time.monotonic() - began)
         return statistics
@@ -190,7 +189,7 @@ class NodeLearner:
     def scores_are_finite(self, state: State) -> bool:
         """Whether the trained detector gives finite scores on the held-out rows."""
         with _as_our_errors():
-            held_out = matrix_of(self._schema, self._datasets.holdout(self._snapshot))
+            held_out = encode(self._schema, self._datasets.holdout(self._snapshot))
             return bool(np.isfinite(self._detector.with_state(state).anomaly_scores(held_out)).all())
 
 

@@ -24,6 +24,7 @@ from fedanomaly.types.canonical import begin
 DIGEST_BYTES = 32
 _MODULUS = 1 << (8 * DIGEST_BYTES)
 _MISSING = np.float64(np.nan).view(np.uint64)
+_TRUTH = {"true": 1.0, "false": 0.0}
 
 
 class RowDigest:
@@ -95,7 +96,16 @@ def _numbers(column: pa.Array) -> npt.NDArray[np.uint64]:
 
 
 def _texts(column: pa.Array) -> npt.NDArray[np.uint64]:
-    encoded = pc.fill_null(pc.dictionary_encode(column).indices, -1).to_numpy(zero_copy_only=False)
-    values = pc.dictionary_encode(column).dictionary.to_pylist()
-    hashed = [int.from_bytes(hashlib.sha256(value.encode()).digest()[:8], "little") for value in values]
-    return np.array([*hashed, _MISSING], dtype=np.uint64)[encoded]
+    encoded = pc.dictionary_encode(column)
+    cells = [_cell(text) for text in encoded.dictionary.to_pylist()]
+    return np.array([*cells, _MISSING], dtype=np.uint64)[pc.fill_null(encoded.indices, -1).to_numpy()]
+
+
+def _cell(text: str) -> np.uint64:
+    # A text file does not tell 1 from "1", nor an empty text from a missing one.
+    if not text:
+        return _MISSING
+    try:
+        return _numbers(pa.array([_TRUTH[text.lower()] if text.lower() in _TRUTH else float(text)]))[0]
+    except ValueError:
+        return np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype="<u8")[0]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
 from fedanomaly.detectors import Detector, from_params
-from fedanomaly.errors import MessageError
-from fedanomaly.features import Schema
-from fedanomaly.node.encoding import matrix_of
-from fedanomaly.node.sources import table_of
+from fedanomaly.features import Schema, encode
 from fedanomaly.types import Floats, Integers, State
 
 
@@ -38,13 +34,9 @@ class Scorer:
         ------
         VersionError
             If the detector has another version here.
-        MessageError
-            If the schema is no JSON.
+        SchemaError
+            If the schema is none.
         """
-        try:
-            json.loads(schema)
-        except ValueError:
-            raise MessageError("the feature schema of the model is no JSON") from None
         return cls(Schema.from_json(schema), from_params(state.detector, state.params).with_state(state))
 
     @property
@@ -69,7 +61,7 @@ class Scorer:
         SchemaError
             If the rows do not fit the schema.
         """
-        return self.detector.anomaly_scores(matrix_of(self.schema, table_of(frame)))
+        return self.detector.anomaly_scores(encode(self.schema, frame))
 
     def predictions(self, scores: Floats) -> Integers:
         """Return -1 for scores of outliers and +1 for all others."""

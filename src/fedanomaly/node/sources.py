@@ -1,4 +1,4 @@
-"""Where rows come from: files read in batches, frames of the usual libraries.
+"""Where rows come from: files, read in batches.
 
 A source yields Arrow record batches of bounded size, whatever the file holds,
 so a data set may be larger than memory.
@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import narwhals.stable.v2 as nw
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -116,39 +114,6 @@ class FileSource:
                 return
             for index in range(reader.num_record_batches):
                 yield reader.get_batch(index)
-
-
-def table_of(frame: Any) -> pa.Table:  # noqa: ANN401 - whatever narwhals knows
-    """Return a pandas, polars or pyarrow table as an Arrow table.
-
-    Raises
-    ------
-    DataError
-        If it is no table, or a column has mixed types.
-    """
-    if isinstance(frame, pa.Table):
-        return frame
-    if isinstance(frame, pa.RecordBatch):
-        return pa.Table.from_batches([frame])
-    try:
-        return nw.from_native(frame, eager_only=True).to_arrow()
-    except (TypeError, pa.ArrowException) as error:
-        raise DataError(f"not a table: {_first_line(error)}", hint="pandas, polars and pyarrow tables are") from None
-
-
-def without(batches: Iterator[pa.RecordBatch], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield batches without some columns, all of which must be there.
-
-    Raises
-    ------
-    DataError
-        If a column is not there.
-    """
-    for batch in batches:
-        missing = sorted(set(columns) - set(batch.schema.names))
-        if missing:
-            raise DataError(f"there is no column {missing[0]}")
-        yield batch.drop_columns(list(columns)) if columns else batch
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 import pytest
 
 from fedanomaly.errors import ConfigError
-from fedanomaly.node.config import NODE_TOML, POLICY_TOML, NodeConfig, PolicyFile, read_toml
+from fedanomaly.node.config import NodeConfig, PolicyFile, read_toml
+from fedanomaly.node.templates import NODE_TOML, POLICY_TOML
 from fedanomaly.protocol import Policy
 
 

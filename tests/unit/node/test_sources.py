@@ -1,5 +1,3 @@
-import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.feather
@@ -7,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fedanomaly.errors import DataError
-from fedanomaly.node.sources import BATCH_ROWS, FileSource, table_of, without
+from fedanomaly.node.sources import BATCH_ROWS, FileSource
 
 TABLE = pa.table({"amount": [1.5, 2.5, None], "kind": ["a", "b", "a"]})
 
@@ -98,26 +96,3 @@ def test_a_file_without_rows_is_refused(tmp_path):
 
     with pytest.raises(DataError, match="no rows"):
         FileSource(tmp_path / "x.csv").columns()
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [TABLE, TABLE.to_batches()[0], pl.from_arrow(TABLE), TABLE.to_pandas()],
-    ids=["pyarrow", "batch", "polars", "pandas"],
-)
-def test_frames_of_the_usual_libraries_are_tables(frame):
-    assert table_of(frame).column("kind").to_pylist() == ["a", "b", "a"]
-
-
-@pytest.mark.parametrize("frame", [3, [1, 2], pd.DataFrame({"a": [object(), 1]})], ids=["int", "list", "mixed"])
-def test_anything_else_is_no_table(frame):
-    with pytest.raises(DataError, match="not a table"):
-        table_of(frame)
-
-
-def test_columns_that_are_left_out_must_be_there():
-    (batch,) = TABLE.to_batches()
-
-    assert next(without(iter([batch]), ["kind"])).schema.names == ["amount"]
-    with pytest.raises(DataError, match="no column typo"):
-        next(without(iter([batch]), ["typo"]))

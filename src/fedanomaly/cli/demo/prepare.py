@@ -11,7 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fedanomaly.datasets import make_payments
 from fedanomaly.errors import DataError
+from fedanomaly.features import Schema, encode, infer_schema
+from fedanomaly.node.sources import FileSource
+from fedanomaly.types import Floats, Integers
 
 MAX_MEMBERS = 30
 TEST_SHARE = 0.3
@@ -33,6 +37,110 @@ class Organisation:
     name: str
     train: pa.Table
     test: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Who takes part, with which columns.
+
+    Parameters
+    ----------
+    organisations : tuple of Organisation
+        At least three.
+    schema : Schema
+        The columns in use, agreed by all.
+    label : str or None
+        Column for evaluation only.
+    ignored : dict of str to str
+        Columns left out, and why.
+    notes : tuple of str
+        What to tell the user before it starts.
+    """
+
+    organisations: tuple[Organisation, ...]
+    schema: Schema
+    label: str | None
+    ignored: dict[str, str]
+    notes: tuple[str, ...]
+
+    def pooled(self) -> Floats:
+        """Return the training rows of all organisations together: what nobody has in a real federation."""
+        return np.vstack([encode(self.schema, entry.train) for entry in self.organisations])
+
+    def matrices(self, entry: Organisation) -> tuple[Floats, Floats, Integers]:
+        """Return training rows, test rows and test labels of one organisation; no label column: zeros."""
+        test = encode(self.schema, entry.test)
+        labels = labels_of(entry.test, self.label) if self.label else np.zeros(len(test), dtype=np.int64)
+        return encode(self.schema, entry.train), test, labels
+
+
+def organisations_of(
+    paths: Sequence[Path],
+    *,
+    split_by: str | None,
+    members: int | None,
+    label: str | None,
+    drop: Sequence[str],
+    seed: int,
+    events: int,
+) -> Plan:
+    """Return who takes part: banks of generated payments, or whom the files hold.
+
+    Raises
+    ------
+    DataError
+        If the files cannot be split into at least three organisations.
+    SchemaError
+        If no column can be used.
+    """
+    if not paths:
+        return _generated(members or 3, seed, events)
+    tables = [pa.Table.from_batches(list(FileSource(path).batches())) for path in paths]
+    check_columns(tables, paths)
+    if len(tables) == 1:
+        parts, owner_columns = split_table(tables[0], split_by=split_by, members=members, seed=seed)
+    elif split_by or members:
+        raise DataError("--split-by and --members split one file; here each file is an organisation")
+    else:
+        parts, owner_columns = {path.stem: table for path, table in zip(paths, tables, strict=True)}, []
+    if len(parts) < 3 or len(parts) < len(tables):
+        raise DataError("a federation has at least three organisations, with files of different names")
+    left_out = [*drop, *owner_columns, *([label] if label else [])]
+    inference = infer_schema(pa.concat_tables(parts.values(), promote_options="permissive"), drop=left_out)
+    organisations = tuple(train_and_test(name, table, seed=seed) for name, table in parts.items())
+    for organisation in organisations if label else ():
+        labels_of(organisation.test, str(label))
+    ignored = {name: _why(name, reason, label, owner_columns) for name, reason in inference.ignored.items()}
+    return _plan(organisations, inference.schema, label, ignored)
+
+
+def _generated(members: int, seed: int, events: int) -> Plan:
+    payments = make_payments(events, members, random_state=seed)
+    organisations = []
+    for bank in payments.banks:
+        before, after = payments.split(bank)
+        organisations.append(Organisation(name=bank, train=before, test=after))
+    inference = infer_schema(payments.table.select(payments.features))
+    ignored = {name: "no feature" for name in payments.table.column_names if name not in payments.features}
+    ignored["fraud"] = "label, for evaluation only"
+    return _plan(tuple(organisations), inference.schema, "fraud", ignored)
+
+
+def _plan(
+    organisations: tuple[Organisation, ...], schema: Schema, label: str | None, ignored: dict[str, str]
+) -> Plan:
+    notes = [f"columns used: {', '.join(schema.columns)} ({schema.n_features} features)"]
+    if ignored:
+        notes.append("columns ignored: " + "; ".join(f"{name} ({reason})" for name, reason in ignored.items()))
+    return Plan(
+        organisations=organisations, schema=schema, label=label, ignored=ignored, notes=tuple(notes)
+    )
+
+
+def _why(name: str, reason: str, label: str | None, owner_columns: Sequence[str]) -> str:
+    if name == label:
+        return "label, for evaluation only"
+    return "says whose an event is" if name in owner_columns else reason
 
 
 def split_table(
@@ -95,7 +203,7 @@ def train_and_test(name: str, table: pa.Table, *, seed: int) -> Organisation:
     return Organisation(name=name, train=table.take(np.sort(order[:cut])), test=table.take(np.sort(order[cut:])))
 
 
-def labels_of(table: pa.Table, label: str) -> np.ndarray:
+def labels_of(table: pa.Table, label: str) -> Integers:
     """Return 1 for every anomaly, else 0.
 
     Raises

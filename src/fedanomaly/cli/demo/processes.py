@@ -137,7 +137,7 @@ class Services:
 
     def _environment(self) -> Mapping[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("FEDANOMALY_")}
-        return {**kept, "FEDANOMALY_PASSPHRASE_FILE": str(self.passphrase_file)}
+        return {**kept, "FEDANOMALY_NODE_API_PORT": "0"}
 
 
 def free_port() -> int:

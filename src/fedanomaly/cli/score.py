@@ -1,0 +1,147 @@
+"""`fedanomaly score`: scores of new rows, on this machine."""
+
+# ruff: noqa: PLC0415 - commands start fast: each imports what it needs
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile
+from fedanomaly.cli.output import done, print_json, stdout, table
+from fedanomaly.cli.passphrase import passphrase_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fedanomaly.client.models import Model
+    from fedanomaly.node.home import Home
+    from fedanomaly.types import Floats
+
+TOP = 10
+
+
+def score(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV, Parquet or Arrow file; else the held-out rows of the data set.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write scores to this CSV or Parquet file.")] = None,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="Hold the scores against labels.")] = False,
+    label: Annotated[str | None, typer.Option("--label", help="Column of FILE with the labels.")] = None,
+    version: Annotated[int | None, typer.Option("--version", min=1, help="Version; else the newest.")] = None,
+    home: NodeHome = NODE_HOME,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Score rows with a model; high is anomalous. Nothing leaves this machine.
+
+    Labels serve evaluation only: 0 is normal, anything else an anomaly.
+
+    [bold]Example[/bold]
+
+        fedanomaly score payments november.csv --out scores.parquet
+        fedanomaly score payments november.csv --evaluate --label is_fraud --json
+        fedanomaly score payments --evaluate
+    """
+    from fedanomaly.cli.opened import OpenedModels
+    from fedanomaly.errors import ConfigError
+    from fedanomaly.node.home import Home
+
+    if evaluate and (file is None) == (label is not None):
+        raise ConfigError("--evaluate takes --label with a FILE, and no label with held-out rows")
+    found = Home(home.expanduser())
+    opened = OpenedModels(found, passphrase_file).load(model, version)
+    if file is not None:
+        scores, labels = _of_file(opened, file, label)
+    else:
+        scores, labels = _of_holdout(opened, found, passphrase_file, with_labels=evaluate)
+    told: dict[str, Any] = {
+        "model": opened.lineage["name"],
+        "version": opened.lineage["version"],
+        "rows": len(scores),
+        "threshold": opened.threshold,
+        "outliers": int((scores > opened.threshold).sum()),
+    }
+    if evaluate and labels is not None:
+        from fedanomaly.cli.evaluation import evaluate as figures
+
+        told["evaluation"] = figures(scores, labels)
+    if out is not None:
+        _write(out, scores, opened.threshold)
+        told["out"] = str(out)
+    if as_json:
+        print_json(told if out else {**told, "scores": scores.tolist()})
+        return
+    _show(told, scores)
+
+
+def _of_file(model: Model, file: Path, label: str | None) -> tuple[Floats, pa.Array | None]:
+    import numpy as np
+    import pyarrow as pa
+
+    from fedanomaly.errors import DataError
+    from fedanomaly.features import Schema
+    from fedanomaly.node.encoding import types_of
+    from fedanomaly.node.sources import FileSource
+
+    types = types_of(Schema.from_json(model.lineage["feature_schema"]))
+    scores, labels = [], []
+    for batch in FileSource(file, types=types).batches():
+        scores.append(model.score(batch))
+        if label is not None:
+            if label not in batch.schema.names:
+                raise DataError(f"there is no column {label}")
+            labels.append(batch.column(label))
+    if not scores:
+        raise DataError(f"{file.name} has no rows")
+    return np.concatenate(scores), pa.concat_arrays(labels) if labels else None
+
+
+def _of_holdout(
+    model: Model, home: Home, passphrase_file: Path | None, *, with_labels: bool
+) -> tuple[Floats, pa.Array | None]:
+    from fedanomaly.node.datasets import Datasets
+
+    datasets = Datasets(home.root / "data", home.unlock(passphrase_of(passphrase_file)))
+    snapshot = datasets.newest(model.lineage["dataset"])
+    labels = datasets.labels(snapshot) if with_labels else None
+    return model.score(datasets.holdout(snapshot)), labels
+
+
+def _write(out: Path, scores: Floats, threshold: float) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    from fedanomaly.errors import DataError
+
+    written = pa.table({"score": scores, "prediction": np.where(scores > threshold, -1, 1)})
+    if out.suffix.lower() == ".csv":
+        pyarrow.csv.write_csv(written, out)
+    elif out.suffix.lower() in {".parquet", ".pq"}:
+        pq.write_table(written, out)
+    else:
+        raise DataError(f"{out.name} is of no kind that is written here", hint="known: .csv, .parquet")
+
+
+def _show(told: dict[str, Any], scores: Floats) -> None:
+    import numpy as np
+
+    done(f"model      {told['model']} version {told['version']}, threshold {told['threshold']:.6g}")
+    done(f"rows       {told['rows']:,}, of them {told['outliers']:,} above the threshold")
+    if "evaluation" in told:
+        found = told["evaluation"]
+        done(
+            f"quality    AUROC {found['auroc']:.4f}, average precision {found['average_precision']:.4f}, recall "
+            f"{found['recall_at_budget']:.4f} at {100 * found['budget']:g} % alerts ({found['anomalies']:,} anomalies)"
+        )
+    if "out" in told:
+        done(f"written    {told['out']}")
+        return
+    top = np.argsort(-scores, kind="stable")[:TOP]
+    rows = [(int(row), f"{scores[row]:.6g}", "outlier" if scores[row] > told["threshold"] else "") for row in top]
+    stdout().print(table([">row", ">score", ""], rows, title="the most anomalous rows"))
