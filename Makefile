@@ -17,11 +17,11 @@ export UV_SYSTEM_CERTS := 1
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GOTOOLCHAIN := local
-unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
-UV := .venv/bin/uv pip install --quiet --python .venv/bin/python
+UV := .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python
 LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 GO_AT_LEAST := $(shell sed -n 's/^go \([0-9]*\.[0-9]*\).*/\1/p' engine/go.mod)
