@@ -39,7 +39,11 @@ class Victims:
         """Return the customer of every event and the day when its burst of `size` starts."""
         n = max(1, self.events // size)
         turn = np.arange(self.events) % n
-        return rng.choice(self.customers, n)[turn], (rng.random(n) * (self.days - 3))[turn]
+        return rng.choice(self.customers, n)[turn], self.spread(rng, n, 3)[turn]
+
+    def spread(self, rng: np.random.Generator, n: int, tail: int) -> Floats:
+        """Return `n` days, spread over the time but for a tail, so that no bank is spared for long."""
+        return (np.arange(n) + rng.random(n)) / n * (self.days - tail)
 
     def anywhere(self, rng: np.random.Generator) -> Integers:
         """Return any terminal for every event."""
@@ -80,8 +84,8 @@ def _night(rng: np.random.Generator, hour: float, spread: float, count: int) -> 
 
 def _terminal(rng: np.random.Generator, victims: Victims) -> Events:
     """Return events at compromised terminals: for a week, raised amounts with any card in the small hours."""
-    n, events = max(1, victims.events // 25), victims.events
-    bad, opened = rng.integers(0, victims.people.n_terminals, n), rng.random(n) * (victims.days - 8)
+    n, events = max(1, victims.events // 12), victims.events
+    bad, opened = rng.integers(0, victims.people.n_terminals, n), victims.spread(rng, n, 8)
     which, customer = rng.integers(0, n, events), rng.choice(victims.customers, events)
     day = np.floor(opened[which] + rng.random(events) * 7.0) + _night(rng, 3.0, 2.0, events)
     channel = np.full(events, CHIP)

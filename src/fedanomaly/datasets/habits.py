@@ -14,7 +14,7 @@ HABIT_SHARE = 0.36
 """Share of events that belong to one of the three special habits."""
 CHANNEL_SHARE = (0.35, 0.35, 0.08, 0.22)
 CHANNEL_FACTOR = (1.0, 0.6, 2.0, 1.2)
-HABIT_FACTOR = (1.0, 0.07, 0.8, 0.25)
+HABIT_FACTOR = (1.0, 0.03, 0.8, 0.25)
 ANYWHERE = 0.05
 """Share of everyday events at a terminal that is not one of the usual ones."""
 BILLERS = 3

@@ -58,11 +58,10 @@ def make_population(rng: np.random.Generator, n_events: int, n_banks: int, days:
 
     Notes
     -----
-    The first bank is the largest; each further one has 0.7 times the customers
-    of the one before.
+    The first bank is the largest; bank i (from 0) has 1 / (1 + i / 2) times its customers.
     """
     n_customers = max(20 * n_banks, round(n_events / days / EVENTS_A_DAY))
-    share = 0.7 ** np.arange(n_banks)
+    share = 1.0 / (1.0 + np.arange(n_banks) / 2.0)
     ends = np.round(np.cumsum(share) / share.sum() * n_customers).astype(np.int64)
     bank = np.searchsorted(ends, np.arange(n_customers), side="right")
     towns = rng.random((12, 2)) * REGION_KM
