@@ -211,8 +211,10 @@ class Coordinator:
             return self._round(job, job.open_round, now_s, blob)
         if job.rounds and job.rounds[-1].state is RoundState.REJECTED:
             return self._end(job, JobState.REJECTED, "the members rejected a sum; the state before stands")
-        if job.number == SELF_TEST:
-            return self._self_test(job)
+        return self._self_test(job) if job.number == SELF_TEST else self._go_on(job, now_s)
+
+    def _go_on(self, job: Job, now_s: float) -> Post | None:
+        """Announce the next round of a job that learns, or end it."""
         if not job.rounds and not job.answered() and now_s < job.since + self.settings.join_s:
             return None
         point = job.point()

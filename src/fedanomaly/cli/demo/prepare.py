@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fedanomaly.datasets import make_payments
 from fedanomaly.errors import DataError
@@ -126,15 +125,11 @@ def _generated(members: int, seed: int, events: int) -> Plan:
     return _plan(tuple(organisations), inference.schema, "fraud", ignored)
 
 
-def _plan(
-    organisations: tuple[Organisation, ...], schema: Schema, label: str | None, ignored: dict[str, str]
-) -> Plan:
+def _plan(organisations: tuple[Organisation, ...], schema: Schema, label: str | None, ignored: dict[str, str]) -> Plan:
     notes = [f"columns used: {', '.join(schema.columns)} ({schema.n_features} features)"]
     if ignored:
         notes.append("columns ignored: " + "; ".join(f"{name} ({reason})" for name, reason in ignored.items()))
-    return Plan(
-        organisations=organisations, schema=schema, label=label, ignored=ignored, notes=tuple(notes)
-    )
+    return Plan(organisations=organisations, schema=schema, label=label, ignored=ignored, notes=tuple(notes))
 
 
 def _why(name: str, reason: str, label: str | None, owner_columns: Sequence[str]) -> str:
@@ -173,19 +168,18 @@ def split_table(
         return {f"member-{index + 1}": table.filter(pa.array(owner == index)) for index in range(count)}, []
     if split_by not in table.column_names:
         raise DataError(f"there is no column {split_by}", hint=f"columns: {', '.join(table.column_names)}")
-    values = pc.fill_null(pc.cast(table.column(split_by), pa.string()), "missing")
-    if members is None:
-        names = sorted(pc.unique(values).to_pylist())
-        if not 3 <= len(names) <= MAX_MEMBERS:
-            raise DataError(
-                f"column {split_by} has {len(names)} values; a federation has 3 to {MAX_MEMBERS} members here",
-                hint="add --members N to hash the values into N organisations",
-            )
-        return {name: table.filter(pc.equal(values, name)) for name in names}, [split_by]
-    codes = pc.dictionary_encode(values).combine_chunks()
-    bucket = np.array([_bucket(value, members) for value in codes.dictionary.to_pylist()])
-    owner = bucket[codes.indices.to_numpy(zero_copy_only=False)]
-    return {f"member-{index + 1}": table.filter(pa.array(owner == index)) for index in range(members)}, []
+    values = table.column(split_by).cast(pa.string()).to_pylist()
+    names, owner = np.unique([value or "missing" for value in values], return_inverse=True)
+    if members is not None:
+        names, owner = np.arange(members), np.array([_bucket(name, members) for name in names])[owner]
+    elif not 3 <= len(names) <= MAX_MEMBERS:
+        raise DataError(
+            f"column {split_by} has {len(names)} values; a federation has 3 to {MAX_MEMBERS} members here",
+            hint="add --members N to hash the values into N organisations",
+        )
+    titles = [f"member-{name + 1}" for name in names] if members else [str(name) for name in names]
+    parts = {title: table.filter(pa.array(owner == index)) for index, title in enumerate(titles)}
+    return parts, [] if members else [split_by]
 
 
 def train_and_test(name: str, table: pa.Table, *, seed: int) -> Organisation:

@@ -7,7 +7,7 @@ from typing import Any
 from fedanomaly.cli.demo.evaluate import ALERT_BUDGET, Quality
 from fedanomaly.cli.demo.prepare import Plan
 from fedanomaly.cli.demo.stages import Trained
-from fedanomaly.cli.output import done, size_text, stdout, table
+from fedanomaly.cli.output import done, size_text
 
 FIGURES = ("auroc", "ap", "recall")
 
@@ -58,20 +58,32 @@ def gains(result: Trained) -> list[float | None]:
 
 def print_report(plan: Plan, results: list[Trained], seconds: float) -> None:
     """Print one table for each detector, and what follows from it."""
-    console = stdout()
     for result in results:
-        columns = ["organisation", ">events"]
-        columns += [f">{figure} {way}" for figure in FIGURES for way in ("own", "fed.", "pooled")]
-        rows = []
-        for index, organisation in enumerate(plan.organisations):
-            ways = (result.local[index], result.federated[index], result.pooled[index])
-            cells = [_cell(way, figure) for figure in FIGURES for way in ways]
-            rows.append((organisation.name, f"{organisation.train.num_rows:,}", *cells))
-        console.print()
-        console.print(table(columns, rows, title=f"{result.detector} on each organisation's own test events"))
+        done("")
+        for line in lines_of(plan, result):
+            done(line)
         _conclude(result)
     done("")
     done(f"recall is at an alert budget of {ALERT_BUDGET:.1%} of the test events; all in {seconds:.0f} s")
+
+
+def lines_of(plan: Plan, result: Trained) -> list[str]:
+    """Return the table of one detector: for every figure own, federated and pooled."""
+    width = max(len("organisation"), *(len(organisation.name) for organisation in plan.organisations))
+    left = f"{'organisation':{width}} {'events':>9}"
+    three = "".join(f"{way:>8}" for way in ("own", "fed.", "pooled"))
+    out = [
+        f"{result.detector}, on each organisation's own test events",
+        " " * len(left) + "".join(f"  {title:^24}" for title in ("AUROC", "average precision", "recall")),
+        left + f"  {three}" * len(FIGURES),
+    ]
+    for index, organisation in enumerate(plan.organisations):
+        ways = (result.local[index], result.federated[index], result.pooled[index])
+        row = f"{organisation.name:{width}} {organisation.train.num_rows:>9,}"
+        for figure in FIGURES:
+            row += "  " + "".join(f"{_cell(way, figure):>8}" for way in ways)
+        out.append(row)
+    return out
 
 
 def _conclude(result: Trained) -> None:
