@@ -129,6 +129,16 @@ class Job:
             previous=last,
         )
 
+    def waiting_for(self) -> tuple[int, ...]:
+        """Return the roster indices of whom the job waits for now."""
+        if self.state.final:
+            return ()
+        everybody = range(1, self.epoch.members + 1)
+        if self.open_round:
+            wanted = self.takes_part() if self.request else everybody
+            return self.open_round.waiting_for(tuple(index for index in wanted if index not in self.declined))
+        return tuple(index for index in everybody if index not in self.ready.keys() | self.declined.keys())
+
     def on_ready(self, member: int, message: Ready) -> Apply:
         """Check that a member says once that it takes part."""
         if self.request is None or self.outcome or member in self.ready:

@@ -168,6 +168,21 @@ class Round:
         best = max(cast.values(), default=0)
         return best + missing >= quorum(self.ask.members, self.ask.threshold)
 
+    def waiting_for(self, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the members, of those that take part, whose next message is missing."""
+        match self.state:
+            case RoundState.ANNOUNCED | RoundState.JOINING:
+                due, done = wanted, self.joins.keys()
+            case RoundState.COLLECTING if self.abandoned is None:
+                due, done = self.posted.fixed or self.posted.joined, self.contributions.keys()
+            case RoundState.COLLECTING | RoundState.CLOSED | RoundState.OPENING:
+                due, done = self.posted.decryptors, self.statements.keys()
+            case RoundState.OPENED:
+                due, done = wanted, self.votes.keys()
+            case _:
+                return ()
+        return tuple(index for index in due if index not in done)
+
     # Each `on_…` checks a message and returns what it changes; it raises, and
     # nothing changes, if the message breaks a rule.
 

@@ -221,3 +221,23 @@ def test_a_new_epoch_replaces_all_secrets_and_trains_on(federation):
     assert second.id != first.id
     assert all(label.startswith(second.digest) for party in fed.parties for label in party.vault._sealed)
     assert fed.train(toy_request(2)).state is JobState.ACCEPTED
+
+
+@pytest.mark.parametrize("state", ["gathering", "joining", "collecting", "closed", "opened"])
+def test_it_is_known_whom_a_job_waits_for(federation, state):
+    """With one party silent from a state on, the others can say its name."""
+    fed = federation(3, 2)
+    fed.post(fed.members["org-0"].request(toy_request()))
+    for _ in range(300):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+            fed._append(post)
+        job = fed.coordinator.transcript.open_job
+        now = job.open_round.state.value if job.open_round else job.state.value
+        reached = now == state or (state, now) in {("joining", "announced"), ("closed", "opening")}
+        parties = fed.parties[:2] if reached and job.number else fed.parties
+        head = len(fed.log)
+        for party in parties:
+            fed.step(party)
+        if len(parties) == 2 and head == len(fed.log):
+            break
+    assert job.waiting_for() == (3,)
