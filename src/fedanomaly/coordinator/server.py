@@ -50,11 +50,10 @@ def run(folder: Path) -> None:
         timeout_graceful_shutdown=GRACEFUL_STOP_S,
     )
     with _listen(config.listen_host, config.listen_port) as listener:
-        log.info("listening", url=config.origin, federation=app.state.home.federation.hex())
-        Server(options, app).run(sockets=[listener])
-    failure = getattr(app.state, "failure", None)
-    if failure is not None:
-        raise failure
+        try:
+            Server(options, app).run(sockets=[listener])
+        except SystemExit:  # how uvicorn says that the start failed
+            raise getattr(app.state, "failure", None) or ConfigError("the service did not start") from None
 
 
 class Server(uvicorn.Server):
@@ -72,26 +71,35 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so once requests are answered."""
+        await super().startup(sockets)
+        if self.started:
+            home = self._app.state.home
+            log.info("listening", url=home.config.origin, federation=home.federation.hex())
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; long polls would hold it up otherwise."""
+        log.info("stopping")
         service = getattr(self._app.state, "service", None)
         if service is not None:
             service.stop_waiting()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note a signal."""
-        log.info("stopping", signal=sig)
-        super().handle_exit(sig, frame)
+        """Stop at the first signal, at once at the second; either way `run` returns."""
+        # Unlike uvicorn's own, it does not raise the signal again after the last request.
+        _ = sig, frame
+        self.force_exit, self.should_exit = self.should_exit, True
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
+        listener.close()
         raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from None
     return listener
 

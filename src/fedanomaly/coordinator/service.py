@@ -22,7 +22,7 @@ from fedanomaly.errors import FedAnomalyError, RefusedError, ReplayError, Unavai
 from fedanomaly.protocol import NO_ATTACHMENT, Coordinator, Enrol, Entry, Envelope, Post, Transcript
 from fedanomaly.storage import BlobStore
 from fedanomaly.storage.envelopes import EnvelopeLog, Record
-from fedanomaly.transport import InvitationError
+from fedanomaly.transport import ExplainedRefusalError
 from fedanomaly.transport.invitations import secret_hash
 from fedanomaly.transport.verification import RequestVerifier
 from fedanomaly.transport.wire import (
@@ -181,7 +181,7 @@ class Service:
 
         Raises
         ------
-        InvitationError
+        ExplainedRefusalError
             If the invitation is unknown, used, expired, or for another name.
         """
         envelope = Envelope.from_bytes(enrolment.envelope)
@@ -193,9 +193,9 @@ class Service:
                 name = await self._envelopes.admits(hashed, envelope.sender, envelope.digest, self._now())
             except (RefusedError, ReplayError) as error:
                 hint = f"{error.args[0]}; ask the coordinator's operator for a new one"
-                raise InvitationError("an enrolment was refused", hint=hint) from None
+                raise ExplainedRefusalError("an enrolment was refused", hint=hint) from None
             if Enrol.from_bytes(envelope.body).name != name:
-                raise InvitationError("an enrolment has another name", hint="the invitation is for another name")
+                raise ExplainedRefusalError("an enrolment has another name", hint="the invitation is for another name")
             if await self._envelopes.find(envelope.digest) is None:
                 await asyncio.to_thread(self._coordinator.check, envelope, None)
             seq = await self._append(envelope, hashed)

@@ -6,15 +6,15 @@ web framework along, which a client needs none of.
 
 from fedanomaly.transport.client import CoordinatorClient
 from fedanomaly.transport.connection import Connection, Patience, is_loopback
-from fedanomaly.transport.failures import InvitationError, UnauthenticatedError, error_of, failure_of, status_of
+from fedanomaly.transport.failures import ExplainedRefusalError, UnauthenticatedError, error_of, failure_of, status_of
 from fedanomaly.transport.invitations import Invitation, check_origin
 from fedanomaly.transport.signing import RequestSigner
 
 __all__ = [
     "Connection",
     "CoordinatorClient",
+    "ExplainedRefusalError",
     "Invitation",
-    "InvitationError",
     "Patience",
     "RequestSigner",
     "UnauthenticatedError",

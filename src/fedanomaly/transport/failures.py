@@ -1,13 +1,12 @@
 """Errors across HTTP: which status and body an error has, which error a body is.
 
-Only the public text of an error leaves the machine. A hint leaves only where its
-error says that it was written for peers.
+Only the public text of an error leaves the machine. A hint leaves only with
+a refusal that was written for the peer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import msgspec
 
@@ -27,18 +26,14 @@ MAX_TEXT = 300
 MAX_RETRY_AFTER_S = 60.0
 
 
-class UnauthenticatedError(RefusedError):
-    """A request is not signed as it must be; the hint is written for whoever sent it."""
+class ExplainedRefusalError(RefusedError):
+    """A refusal whose hint is written for the peer, and goes out with it."""
+
+
+class UnauthenticatedError(ExplainedRefusalError):
+    """A request is not signed as it must be."""
 
     public = "the request is not signed as it must be"
-    hint_is_public: ClassVar[bool] = True
-
-
-class InvitationError(RefusedError):
-    """An invitation does not admit this enrolment; the hint is written for whoever sent it."""
-
-    public = "the invitation does not admit this organisation"
-    hint_is_public: ClassVar[bool] = True
 
 
 # From the general to the special; the last one that fits stands.
@@ -75,7 +70,7 @@ def failure_of(error: FedAnomalyError) -> Failure:
     return Failure(
         code=error.code,
         message=error.public,
-        hint=error.hint if getattr(error, "hint_is_public", False) else None,
+        hint=error.hint if isinstance(error, ExplainedRefusalError) else None,
         retry_after_s=error.retry_after_s if isinstance(error, UnavailableError) else None,
     )
 

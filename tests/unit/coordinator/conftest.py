@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import httpx2
 import pytest
+import structlog
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedanomaly.coordinator import CoordinatorConfig, create_app, create_invitation, init_home
 from fedanomaly.coordinator.server import Server
 from fedanomaly.protocol import Enrol, seal
-from fedanomaly.transport import CoordinatorClient, Patience
+from fedanomaly.transport import CoordinatorClient, Patience, RequestSigner
+from fedanomaly.transport.wire import PART_BYTES
 
 ONE_TRY = Patience(attempts=1, connect_timeout_s=5, io_timeout_s=20)
 
@@ -98,22 +102,59 @@ class Federation:
     def say(self, identity, message, attachment=None):
         return seal(identity, self.home.federation, message.kind, message.to_bytes(), attachment)
 
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.home.config.listen_port), timeout=10)
+
+    def put_head(self, identity, data: bytes, number: int = 0) -> bytes:
+        """Return the signed head of a request that sends one part of `data`."""
+        path = f"/v1/blobs/{hashlib.sha256(data).hexdigest()}/parts/{number}?size={len(data)}"
+        part = data[number * PART_BYTES : (number + 1) * PART_BYTES]
+        request = httpx2.Request("PUT", self.url + path, content=part)
+        RequestSigner(identity, self.home.federation).sign(request)
+        lines = (name + b": " + value + b"\r\n" for name, value in request.headers.raw)
+        return f"PUT {path} HTTP/1.1\r\n".encode() + b"".join(lines) + b"\r\n"
+
     def log(self):
         """Everything in the log, as the first member sees it."""
         return self.clients[0].feed(0)[0]
 
 
+@contextmanager
+def found(folder):
+    config = CoordinatorConfig(name="test", members=3, listen_port=free_port(), max_blob_bytes=32 << 20)
+    federation = Federation(init_home(folder / "home", config))
+    try:
+        yield federation
+    finally:
+        for client in federation.clients:
+            client.close()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_logs():
+    """Log one line of JSON for each event: pretty tracebacks take seconds."""
+    structlog.configure(processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()])
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture
 def federation(tmp_path):
-    config = CoordinatorConfig(name="test", members=3, listen_port=free_port(), max_blob_bytes=32 << 20)
-    federation = Federation(init_home(tmp_path / "home", config))
-    yield federation
-    for client in federation.clients:
-        client.close()
+    with found(tmp_path) as federation:
+        yield federation
 
 
 @pytest.fixture
 def served(federation):
     with serve(federation.home) as app:
         federation.app = app
+        yield federation
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    """A coordinator with one member, for tests that leave it as it is."""
+    with found(tmp_path_factory.mktemp("standing")) as federation, serve(federation.home) as app:
+        federation.app = app
+        federation.member = federation.enrol("north")
         yield federation

@@ -5,7 +5,7 @@ import pytest
 
 from fedanomaly import errors
 from fedanomaly.errors import FedAnomalyError, ProtocolError, ReplayError, UnavailableError
-from fedanomaly.transport import InvitationError, UnauthenticatedError, error_of, failure_of, status_of
+from fedanomaly.transport import ExplainedRefusalError, UnauthenticatedError, error_of, failure_of, status_of
 from fedanomaly.transport.failures import MAX_TEXT
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FedAnomalyError)]
@@ -26,7 +26,8 @@ def test_every_error_crosses_the_wire_as_itself(kind):
     [
         (FedAnomalyError, 500), (errors.KeystoreError, 500), (errors.SchemaError, 422), (errors.MessageError, 422),
         (errors.CapacityError, 413), (errors.ProtocolError, 409), (errors.ReplayError, 409), (errors.VersionError, 409),
-        (errors.RefusedError, 403), (InvitationError, 403), (UnauthenticatedError, 401), (errors.NotFoundError, 404),
+        (errors.RefusedError, 403), (ExplainedRefusalError, 403),
+        (UnauthenticatedError, 401), (errors.NotFoundError, 404),
         (errors.UnavailableError, 503),
     ],
 )  # fmt: skip
