@@ -7,6 +7,7 @@ and a test keep it so.
 from fedanomaly.coordinator.api import create_app
 from fedanomaly.coordinator.config import CoordinatorConfig, load_config
 from fedanomaly.coordinator.home import Home, Identity, create_invitation, federation_id, init_home
+from fedanomaly.coordinator.progress import read_status
 from fedanomaly.coordinator.server import run
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "federation_id",
     "init_home",
     "load_config",
+    "read_status",
     "run",
 ]

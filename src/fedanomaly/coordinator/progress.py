@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
-from fedanomaly.errors import ProtocolError
-from fedanomaly.protocol import Job, Round, Transcript
+from fedanomaly.coordinator.home import Home
+from fedanomaly.errors import ConfigError, FedAnomalyError, ProtocolError
+from fedanomaly.protocol import Entry, Envelope, Job, Round, Transcript
+from fedanomaly.storage.envelopes import EnvelopeLog
 from fedanomaly.transport import wire
+
+FOLD_ENTRIES = 200
+
+
+def read_status(folder: Path) -> wire.Status:
+    """Return the status of the federation in a home, read from its log; also while it is served.
+
+    Raises
+    ------
+    ConfigError
+        If the home is not usable, or was never served.
+    """
+    home = Home(folder)
+    home.check()
+    transcript = Transcript(home.federation, home.identity.public_key)
+    if home.database_path.exists():
+        asyncio.run(_fold(home, transcript))
+    if transcript.settings is None:
+        raise ConfigError("this coordinator has not run yet", hint="run: fedanomaly coordinator run")
+    return status_of(transcript)
+
+
+async def _fold(home: Home, transcript: Transcript) -> None:
+    log = await EnvelopeLog.open(home.database_path)
+    try:
+        while records := await log.read(transcript.head, FOLD_ENTRIES):
+            for record in records:
+                entry = Entry(record.seq, record.received_at, Envelope.from_bytes(record.data))
+                try:
+                    transcript.add(entry)
+                except FedAnomalyError:
+                    transcript.skip(entry)  # as the service and every member do
+    finally:
+        await log.close()
 
 
 def status_of(transcript: Transcript) -> wire.Status:

@@ -188,14 +188,15 @@ class Service:
         if envelope.kind != Enrol.kind or envelope.attachment != NO_ATTACHMENT:
             raise RefusedError("an invitation admits an enrolment only")
         hashed = secret_hash(enrolment.secret)
+        # Before the lock: a stranger who guesses holds nobody up. The transaction asks again.
+        try:
+            name = await self._envelopes.admits(hashed, envelope.sender, envelope.digest, self._now())
+        except (RefusedError, ReplayError) as error:
+            hint = f"{error.args[0]}; ask the coordinator's operator for a new one"
+            raise ExplainedRefusalError("an enrolment was refused", hint=hint) from None
+        if Enrol.from_bytes(envelope.body).name != name:
+            raise ExplainedRefusalError("an enrolment has another name", hint="the invitation is for another name")
         async with self._lock:
-            try:
-                name = await self._envelopes.admits(hashed, envelope.sender, envelope.digest, self._now())
-            except (RefusedError, ReplayError) as error:
-                hint = f"{error.args[0]}; ask the coordinator's operator for a new one"
-                raise ExplainedRefusalError("an enrolment was refused", hint=hint) from None
-            if Enrol.from_bytes(envelope.body).name != name:
-                raise ExplainedRefusalError("an enrolment has another name", hint="the invitation is for another name")
             if await self._envelopes.find(envelope.digest) is None:
                 await asyncio.to_thread(self._coordinator.check, envelope, None)
             seq = await self._append(envelope, hashed)

@@ -106,9 +106,10 @@ class BlobStore:
         self._kept = root / "kept"
         self._staged = root / "staged"
         self._lock = threading.Lock()
-        for folder in (self._kept, self._staged):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        remove_left_overs(root)
+        with _Disk():
+            for folder in (self._kept, self._staged):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            remove_left_overs(root)
 
     def has(self, digest: bytes) -> bool:
         """Whether a blob is kept."""

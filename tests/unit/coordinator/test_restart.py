@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 import structlog
 
-from fedanomaly.coordinator import run
+from fedanomaly.coordinator import read_status, run
 from fedanomaly.coordinator.service import Service
 from fedanomaly.errors import ConfigError, UnavailableError
 from fedanomaly.protocol import Envelope
@@ -113,6 +113,7 @@ def test_an_entry_that_breaks_the_rules_is_passed_over_and_the_log_goes_on(feder
         federation=federation.home.federation, kind="enrol", sender=bytes(32), body=b"", signature=bytes(64)
     )
     store(federation.home, forged.to_bytes())
+    assert read_status(federation.home.folder).members == ("north",)
     with serve(federation.home):
         client = federation.client(identity)
         assert client.post(federation.say(identity, ask_for_job()).envelope) == 4
@@ -238,3 +239,32 @@ def test_a_log_of_another_release_is_not_served(federation, logs):
         run(federation.home.folder)
     with federation.home.lock():
         pass
+
+
+def test_a_blob_folder_that_is_not_usable_is_said_and_nothing_is_held(federation, logs):
+    federation.home.blobs_path.write_bytes(b"a file where a folder should be")
+    with pytest.raises(UnavailableError):
+        run(federation.home.folder)
+    with federation.home.lock():
+        pass
+
+
+def test_deadlines_are_watched_all_the_time(federation, monkeypatch):
+    ticked, tick = threading.Event(), Service.tick
+
+    async def watched(service):
+        await tick(service)
+        ticked.set()
+
+    monkeypatch.setattr("fedanomaly.coordinator.lifecycle.TICK_S", 0.01)
+    with serve(federation.home):
+        monkeypatch.setattr(Service, "tick", watched)
+        assert ticked.wait(20)
+
+
+def test_the_status_can_be_read_while_the_home_is_served(federation):
+    with pytest.raises(ConfigError, match="has not run yet"):
+        read_status(federation.home.folder)
+    with serve(federation.home):
+        _, client = federation.enrol("north")
+        assert read_status(federation.home.folder) == client.status()

@@ -52,6 +52,16 @@ def test_any_text_is_read_or_refused(text):
         Invitation.from_text("fedanomaly-invite-" + text)
 
 
+def test_a_line_has_one_spelling_only():
+    # A last letter with other unused bits decodes to the same bytes, and is another line.
+    lines = [Invitation(**{**GIVEN, "name": "n" * n}, secret=b"s" * 32).to_text() for n in (1, 2, 3)]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for text in lines:
+        for letter in set(alphabet) - {text[-1]}:
+            with pytest.raises(MessageError):
+                Invitation.from_text(text[:-1] + letter)
+
+
 def line(body: bytes) -> str:
     return module.PREFIX + base64.urlsafe_b64encode(body + module._check(body)).decode().rstrip("=")
 

@@ -6,6 +6,8 @@ import hashlib
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedanomaly.errors import RefusedError, UnavailableError
 from fedanomaly.transport import RequestSigner, UnauthenticatedError
@@ -225,6 +227,29 @@ def test_one_member_cannot_fill_the_table_for_the_others(identity, stranger, clo
     check(verifier, signed(identity))
     clock.now_s += MAX_AGE_S + 2 * MAX_SKEW_S
     check(verifier, signed(stranger, at=clock.now_s))
+
+
+PIECES = [
+    'fedanomaly=("@method" "@path" "@query" "content-digest")', ";created=1800000000", ';keyid="', ';tag="', ";alg=1",
+    "fedanomaly", ":AAAA:", "sha-256=:", '"', "(", ")", ",", "=", "?1", " ", ";", "%", "\t", "\x00", "\xff",
+]  # fmt: skip
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_a_stranger_sends_is_refused_in_one_way(verifier, identity, data):
+    headers = headers_of(signed(identity))
+    name = data.draw(st.sampled_from(["content-digest", "signature", "signature-input"]))
+    pieces = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+    value = data.draw(st.one_of(pieces, st.text(st.characters(max_codepoint=255), max_size=50)))
+    place = data.draw(st.integers(0, len(headers[name])))
+    headers[name] = data.draw(st.sampled_from([value, headers[name][:place] + value, value + headers[name][place:]]))
+    try:
+        caller = check(verifier, signed(identity), headers=list(headers.items()))
+    except UnauthenticatedError:
+        return
+    # It was a change that means nothing, such as a space.
+    assert (caller.member, caller.content_digest) == (identity.public_key, hashlib.sha256(b"hello").digest())
 
 
 def test_a_refusal_says_nothing_of_what_was_wrong_in_its_public_text(verifier, stranger):
