@@ -12,6 +12,7 @@ import json
 import os
 import random
 import threading
+import time
 from typing import Any
 
 from fedanomaly import __version__
@@ -31,9 +32,29 @@ from fedanomaly.transport import CoordinatorClient, Patience
 BOOT_BYTES = 32
 REQUEST_BYTES = 16
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+LONG_WAIT_S = 5.0
+"""After so long somebody who looks on wants to know whom everything waits for."""
 STOP_TIMEOUT_S = 30.0
 PATIENCE = Patience(connect_timeout_s=5.0, io_timeout_s=30.0, attempts=2, retry_for_s=5.0)
 """Short: the loop itself tries again, for ever, and says so."""
+
+
+class Standstill:
+    """Notices, once for each, that the log has not grown for long."""
+
+    def __init__(self) -> None:
+        self._head = -1
+        self._since_s = 0.0
+        self._told = False
+
+    def is_long(self, head: int, now_s: float) -> bool:
+        """Return whether the log stands still for `LONG_WAIT_S` and nobody was told."""
+        if head != self._head:
+            self._head, self._since_s, self._told = head, now_s, False
+        if self._told or now_s - self._since_s < LONG_WAIT_S:
+            return False
+        self._told = True
+        return True
 
 
 class NodeService:
@@ -77,10 +98,12 @@ class NodeService:
         )
         self._client = client_of(membership, keystore)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="fedanomaly-node", daemon=True)
+        self._working = threading.Lock()
+        self._thread = threading.Thread(target=self._live, name="fedanomaly-node", daemon=True)
         self._step_names: dict[tuple[str, int], str] = {}
         self._kept: set[bytes] = set()
         self._connected = False
+        self._standstill = Standstill()
         self._jobs: list[JobView] = []
         self._status = self._status_view()
 
@@ -123,58 +146,74 @@ class NodeService:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the work in good order: a turn under way is finished or cut off, never half written."""
+        """End the work in good order: what is being folded or sent is finished first.
+
+        A question for news that waits at the coordinator is left alone: its
+        thread holds nothing, and does nothing more once it is answered.
+        """
         self._stop.set()
+        held = self._working.acquire(timeout=STOP_TIMEOUT_S)
         self._client.close()
-        if self._thread.ident is not None:
-            self._thread.join(STOP_TIMEOUT_S)
         self._rows.close()
+        if held:
+            self._working.release()
         self.feed.add("node-stopped", organisation=self._membership.name)
 
-    def _work(self) -> None:
+    def _live(self) -> None:
         pause_s = 0.0
         while not self._stop.is_set():
-            failed = self._turn(wait_s=self._poll_wait_s if pause_s == 0.0 else 0.0)
-            if failed is None:
+            wait_s = min(self._poll_wait_s, LONG_WAIT_S) if self._member.transcript.open_job else self._poll_wait_s
+            if self._turn(wait_s=0.0 if pause_s else wait_s):
                 pause_s = 0.0
                 continue
             pause_s = min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
             # Spread out: nodes that lost the same coordinator do not come back in step.
             self._stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
-    def _turn(self, wait_s: float) -> Exception | None:
-        """Do one turn; what goes wrong is told, returned, and never ends the loop."""
+    def _turn(self, wait_s: float) -> bool:
+        """Do one turn; returns whether the coordinator answered. What goes wrong never ends the loop."""
         try:
-            if self._pull(wait_s):
-                self._act()
-        except UnavailableError as error:
-            if self._stop.is_set():
-                return None
-            self._set_connected(value=False, why=str(error))
-            return error
+            entries, head = self._client.feed(after=self._member.transcript.head, wait_s=wait_s)
         except FedAnomalyError as error:
-            self.feed.problem("turn-failed", error=str(error))
-            return error
-        except Exception as error:  # noqa: BLE001 - a defect in one job must not stop the others
-            self.feed.problem("turn-failed", error=f"unexpected {type(error).__name__}")
-            return error
-        return None
+            self._lost(error)
+            return False
+        with self._working:
+            if self._stop.is_set():
+                return True
+            try:
+                self._reached()
+                self._work_on(entries, head)
+                self._tell_whom_it_waits_for()
+            except UnavailableError as error:
+                self._lost(error)
+                return False
+            except FedAnomalyError as error:
+                self.feed.problem("turn-failed", error=str(error))
+            except Exception as error:  # noqa: BLE001 - a defect in one job must not stop the others
+                self.feed.problem("turn-failed", error=f"unexpected {type(error).__name__}")
+            else:
+                return True
+        self._stop.wait(FIRST_PAUSE_S)  # the next news, or the end of the next long poll, tries again
+        return True
 
-    def _pull(self, wait_s: float) -> bool:
-        """Fold what is new; returns whether the log is read to its head."""
-        transcript = self._member.transcript
-        entries, head = self._client.feed(after=transcript.head, wait_s=wait_s)
-        self._set_connected(value=True)
+    def _work_on(self, entries: list[Entry], head: int) -> None:
+        """Fold what is new and, with the log read to its head, do what is due."""
         for entry in entries:
             self._fold(entry)
+        self._keep_models()  # before anybody is told that a job was accepted
         self._publish()
-        return transcript.head >= head
+        if self._member.transcript.head >= head:
+            self._act()
 
     def _fold(self, entry: Entry) -> None:
         try:
             self._member.accept(entry)
         except FedAnomalyError as error:
             self.feed.problem("entry-refused", seq=entry.seq, kind=entry.envelope.kind[:40], error=str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever another party wrote, the log goes on
+            self._member.transcript.skip(entry)
+            self.feed.problem("entry-refused", seq=entry.seq, error=f"unexpected {type(error).__name__}")
             return
         sender = self._member.transcript.members.get(entry.envelope.sender, "coordinator")
         self.feed.add(entry.envelope.kind, seq=entry.seq, by=sender, attachment_bytes=entry.envelope.size)
@@ -191,6 +230,16 @@ class NodeService:
                 self.feed.problem("post-refused", kind=post.envelope.kind, error=str(error))
         self._keep_models()
         self._publish()
+
+    def _tell_whom_it_waits_for(self) -> None:
+        transcript = self._member.transcript
+        job = transcript.open_job
+        if job is None or not self._standstill.is_long(transcript.head, time.monotonic()):
+            return
+        names = [transcript.members[job.epoch.call.identities[index - 1]] for index in job.waiting_for()]
+        if names:
+            state = job.open_round.state.value if job.open_round else job.state.value
+            self.feed.problem("waiting", members=names, job=job.number, state=state)
 
     def _send(self, post: Post) -> None:
         if post.attachment is not None:
@@ -246,14 +295,17 @@ class NodeService:
             self._step_names[request.request.hex(), round_.ask.step] = step_name
         self.feed.add("computed", job=request.request.hex(), step=step_name, seconds=round(seconds, 3))
 
-    def _set_connected(self, *, value: bool, why: str = "") -> None:
-        if value and not self._connected:
+    def _reached(self) -> None:
+        if not self._connected:
+            self._connected = True
             self.feed.add("coordinator-reached", url=self._membership.url)
-        elif not value:
-            self.feed.problem("coordinator-unreachable", url=self._membership.url, error=why)
-        changed, self._connected = self._connected != value, value
-        if changed:
-            self._publish()
+
+    def _lost(self, error: FedAnomalyError) -> None:
+        if self._stop.is_set():
+            return
+        self._connected = False
+        self.feed.problem("coordinator-unreachable", url=self._membership.url, error=str(error))
+        self._publish()
 
     def _publish(self) -> None:
         """Replace what other threads see, as a whole."""
