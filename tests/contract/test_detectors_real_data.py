@@ -1,6 +1,6 @@
 """On real data, split evenly and very unevenly, a federation learns what all rows together teach."""
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ ATTACK = "f41"
 DIFFICULTY = "f42"
 
 
-@lru_cache(maxsize=None)
+@cache
 def pooled(detector, dataset):
     return from_params(detector).fit(adbench(dataset)[0])
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.draw import Draw
-from fedanomaly.detectors.scaling import Scale, rows_of, scale_of
+from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 BINS = 256
@@ -108,7 +108,7 @@ class Projections:
 
     def next_step(self, state: State) -> Step | None:
         """Return the moments, then the histograms, then None."""
-        n, k = rows_of(state), int(state.params["n_projections"])
+        n, k = most_rows(state), int(state.params["n_projections"])
         if "loda/sums" not in state:
             most = 1 << _moment_bits(n)
             sums = FieldSpec(name="sums", shape=(k,), lower=-n * most, upper=n * most)
@@ -235,7 +235,7 @@ def _reach_bits(scale: Scale, weights: Floats) -> int:
 def _moments(X: Floats, state: State) -> Statistics:
     scale = scale_of(state)
     weights = _weights(state, scale)
-    unit = 2.0 ** -max(_reach_bits(scale, weights) - _moment_bits(rows_of(state)), 0)
+    unit = 2.0 ** -max(_reach_bits(scale, weights) - _moment_bits(most_rows(state)), 0)
     sums, squares = np.zeros((2, weights.shape[1]), dtype=np.int64)
     for rows in scale.chunks(X):
         projected = np.rint(rows @ weights * unit).astype(np.int64)
@@ -248,7 +248,7 @@ def _view(state: State) -> View:
     scale = scale_of(state)
     weights = _weights(state, scale)
     n = rows_of(state)
-    shift = max(_reach_bits(scale, weights) - _moment_bits(n), 0)
+    shift = max(_reach_bits(scale, weights) - _moment_bits(most_rows(state)), 0)
     low, width = [], []
     for total, squares in zip(state["loda/sums"].tolist(), state["loda/squares"].tolist(), strict=True):
         deviation = max(math.isqrt(n * squares - total * total), 1)

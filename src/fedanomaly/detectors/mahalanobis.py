@@ -11,7 +11,7 @@ from scipy.linalg import solve_triangular
 from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
-from fedanomaly.detectors.scaling import Scale, rows_of, scale_of
+from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.types import FieldSpec, Floats, State, Statistics, Step, Total
 
 EXACT = 52
@@ -99,7 +99,7 @@ class Moments:
         if "moments/sums" in state:
             return None
         d, most = int(state["features"][0]), scale_of(state).limit
-        bound = rows_of(state) * most
+        bound = most_rows(state) * most
         sums = FieldSpec(name="sums", shape=(d,), lower=-bound, upper=bound)
         products = FieldSpec(name="products", shape=(d * (d + 1) // 2,), lower=-bound * most, upper=bound * most)
         return Step(name="moments/all", fields=(sums, products))

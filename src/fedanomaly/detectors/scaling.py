@@ -105,7 +105,7 @@ class Scaling:
             return Step(name="scale/rows", fields=(rows,))
         turn = _turn(state)
         shape = (int(state["features"][0]), len(EVERYWHERE) - 1) if turn == 0 else (len(_open_columns(state)), CELLS)
-        counts = FieldSpec(name="counts", shape=shape, lower=0, upper=rows_of(state))
+        counts = FieldSpec(name="counts", shape=shape, lower=0, upper=most_rows(state))
         return Step(name=f"scale/{turn}", fields=(counts,))
 
     def local(self, step: Step, X: Floats, state: State) -> Statistics:
@@ -159,15 +159,21 @@ def rows_of(state: State) -> int:
     return int(state["rows"][0])
 
 
+def most_rows(state: State) -> int:
+    """Return a bound on the rows of one member."""
+    return min(rows_of(state), MAX_ROWS)
+
+
 def scale_of(state: State) -> Scale:
     """Return the learnt scale.
 
     Notes
     -----
-    The grid follows from the row count: a sum of products of two standardised
-    readings stays below 2^50, which leaves 8 bits for members in a field of 60.
+    The grid follows from the row count: a member's sum of products of two
+    standardised readings stays below 2^50; with its sign that leaves 9 bits for
+    members in a field of 60.
     """
-    spare = (50 - rows_of(state).bit_length()) // 2 - int(LIMIT).bit_length() + 1
+    spare = (50 - most_rows(state).bit_length()) // 2 - int(LIMIT).bit_length() + 1
     grid = 1 << min(max(spare, 0), 8)
     return Scale(numbers(state["scale/center"]), numbers(state["scale/width"]), grid)
 

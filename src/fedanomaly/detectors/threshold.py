@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fedanomaly.detectors.cells import BINADE, Cells, histogram, histogram_of, key, keys
-from fedanomaly.detectors.scaling import rows_of
+from fedanomaly.detectors.scaling import most_rows, rows_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 CELLS = 4096
@@ -52,7 +52,7 @@ class Threshold:
             return None
         turn = _turn(state)
         size = len(_finer(state)) if turn else len(SCORES) - 1
-        counts = FieldSpec(name="counts", shape=(size,), lower=0, upper=rows_of(state))
+        counts = FieldSpec(name="counts", shape=(size,), lower=0, upper=most_rows(state))
         return Step(name=f"score/{turn}", fields=(counts,))
 
     def local(self, step: Step, X: Floats, state: State) -> Statistics:

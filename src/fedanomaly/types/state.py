@@ -71,6 +71,7 @@ class State:
         params = json.dumps(dict(self.params), sort_keys=True, separators=(",", ":"), allow_nan=False)
         out = begin("state") + item_int("format", STATE_VERSION) + item("detector", self.detector.encode())
         out += item_int("version", self.version) + item("params", params.encode())
+        out += item_int("arrays", len(self.arrays))
         for name in sorted(self.arrays):
             array = self.arrays[name]
             shape = b"".join(item_int("length", length) for length in array.shape)
@@ -98,7 +99,7 @@ class State:
         arrays: dict[str, Integers] = {}
         try:
             params = json.loads(reader.item("params"))
-            while not reader.done:
+            for _ in range(reader.int("arrays")):
                 name = reader.text("name")
                 lengths = Reader(reader.item("shape"))
                 shape = []
@@ -106,6 +107,7 @@ class State:
                     shape.append(lengths.int("length"))
                 values = np.frombuffer(reader.item("values"), dtype="<i8").astype(np.int64)
                 arrays[name] = values.reshape(shape)
+            reader.end()
             state = cls(detector, version, params, arrays)
         except (ValueError, TypeError):
             raise MessageError("the bytes are not a state") from None

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from fedanomaly.detectors import Loda, Mahalanobis, from_params, registry
+from fedanomaly.detectors.contract import history, opened
+from fedanomaly.errors import ConfigError, DataError, NotFoundError, RefusedError, ShapeError, VersionError
+from fedanomaly.types import Quantiser, Step, Total
+
+ROWS = np.random.default_rng(0).normal(size=(60, 3))
+
+
+def test_registry_finds_every_detector_by_name():
+    assert registry() == {"loda": Loda, "mahalanobis": Mahalanobis}
+
+
+def test_params_give_the_same_detector_back():
+    detector = Loda(n_projections=7, random_state=np.int64(3), contamination=0.2)
+    again = from_params("loda", detector.params())
+    assert again.params() == {"n_projections": 7, "random_state": 3, "contamination": 0.2}
+    assert type(detector.params()["random_state"]) is int
+
+
+def test_unknown_names_and_parameters_are_refused():
+    with pytest.raises(NotFoundError, match="loda, mahalanobis"):
+        from_params("other")
+    for params in ({"other": 1}, {"contamination": 0}, {"contamination": 0.6}, {"n_projections": 1.5}):
+        with pytest.raises(ConfigError):
+            from_params("loda", params)
+
+
+def test_rows_that_do_not_fit_the_job_are_refused():
+    detector = Mahalanobis()
+    state = detector.initial_state(3)
+    step = detector.next_step(state)
+    for rows in (ROWS[:, :2], ROWS[0]):
+        with pytest.raises(ShapeError):
+            detector.local(step, rows, state)
+    infinite = ROWS.copy()
+    infinite[4, 1] = np.inf
+    with pytest.raises(DataError, match=r"columns \[1\]"):
+        detector.local(step, infinite, state)
+    with pytest.raises(ShapeError):
+        detector.initial_state(0)
+
+
+def test_steps_that_do_not_follow_from_the_state_are_refused():
+    detector = Mahalanobis()
+    state = detector.initial_state(3)
+    step = detector.next_step(state)
+    other = Step(name="scale/0", fields=step.fields)
+    with pytest.raises(RefusedError):
+        detector.local(other, ROWS, state)
+    with pytest.raises(RefusedError):
+        detector.merge(other, Total(other, {"rows": np.array([1])}, 1, 0), state)
+
+
+def test_a_job_without_any_row_ends_with_a_clear_error():
+    detector = Mahalanobis()
+    state = detector.initial_state(3)
+    step = detector.next_step(state)
+    nothing = Quantiser(step=step, members=3).quantise(detector.local(step, ROWS[:0], state))
+    with pytest.raises(DataError, match="no member has a row"):
+        detector.merge(step, opened(step, [nothing] * 3, 3), state)
+
+
+def test_a_state_scores_only_when_its_training_has_ended():
+    detector = Mahalanobis()
+    *_, (_, _, unfinished) = history(detector, [ROWS])
+    with pytest.raises(DataError, match="not trained"):
+        detector.with_state(unfinished)
+
+
+def test_a_state_of_other_parameters_is_refused():
+    with pytest.raises(VersionError):
+        Mahalanobis(ridge=0.2).with_state(Mahalanobis().fit(ROWS).state_)
+
+
+def test_widest_steps_fit_as_many_rows_as_members_may_bring():
+    # Bits follow from the opened row count; 250 members with 2^32 rows each.
+    for name in registry():
+        detector = from_params(name)
+        state = detector.initial_state(4)
+        seen = []
+        while (step := detector.next_step(state)) is not None:
+            quantiser = Quantiser(step=step, members=250)
+            seen.append(quantiser.field_bits)
+            many = {field.name: np.zeros(field.shape, dtype=np.int64) for field in step.fields}
+            if step.name == "scale/rows":
+                many["rows"] += 250 * ((1 << 32) - 1)
+            elif step.name == "scale/0":
+                many["counts"][:, 150:230] = 1 << 32
+            elif step.fields[0].name == "counts":
+                many["counts"][..., 10:200] = 1 << 32
+            state = detector.merge(step, Total(step, many, 250, 0), state)
+        assert max(seen) <= 60
+
+
+def test_the_threshold_means_the_same_at_every_member():
+    # One member's rows are all odd to the others; the share holds over all of them.
+    odd = ROWS[:6] + 40.0
+    detector = Mahalanobis(contamination=0.1).fit(np.concatenate([ROWS, odd]))
+    assert (detector.predict(odd) == -1).all()
+    assert (detector.predict(ROWS) == 1).mean() > 0.95

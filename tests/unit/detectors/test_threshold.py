@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from fedanomaly.detectors import Loda, Mahalanobis
+from fedanomaly.detectors.contract import history
+
+
+@pytest.mark.parametrize("contamination", [0.005, 0.02, 0.1, 0.33, 0.5])
+@pytest.mark.parametrize("rows", [200, 3000])
+def test_exactly_the_wanted_rows_are_outliers_in_small_data_and_nearly_in_large(contamination, rows):
+    X = np.random.default_rng(5).normal(size=(rows, 3))
+    found = (Mahalanobis(contamination=contamination).fit_predict(X) == -1).sum()
+    wanted = int(contamination * rows + 0.5)
+    assert abs(found - wanted) <= 0.021 * wanted
+
+
+def test_equal_scores_are_on_the_same_side():
+    X = np.array([[0.0]] * 95 + [[1.0]] * 5)
+    predicted = Mahalanobis(contamination=0.03).fit_predict(X)
+    assert len(set(predicted[95:])) == 1
+    assert (predicted[:95] == 1).all()
+
+
+def test_nothing_is_an_outlier_where_no_row_is_wanted():
+    X = np.random.default_rng(5).normal(size=(20, 2))
+    assert (Mahalanobis(contamination=0.01).fit_predict(X) == 1).all()
+    assert Mahalanobis(contamination=0.5).fit_predict([[1.0]]).tolist() == [1]
+
+
+def test_only_cells_with_too_many_rows_are_split_again():
+    # Scores of Loda lie closer together than those of the distance.
+    X = np.random.default_rng(6).normal(size=(5000, 40))
+    for kind, split in ((Loda, True), (Mahalanobis, False)):
+        names = [step.name for step, _, _ in history(kind(contamination=0.02), [X])]
+        assert ("score/1" in names) is split
