@@ -17,7 +17,6 @@ from fedanomaly.errors import ConfigError, MessageError, VersionError
 from fedanomaly.types.canonical import begin, item
 
 PREFIX = "fedanomaly-invite-"
-SECRET_BYTES = 32
 MAX_URL_BYTES = 250
 MAX_NAME = 100
 _VERSION = 1
