@@ -4,17 +4,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fedanomaly.cli.options import COORDINATOR_HOME, CoordinatorHome, Json
 from fedanomaly.cli.output import done, note, print_json, stdout, table
-
-if TYPE_CHECKING:
-    from fedanomaly.transport.wire import Status
 
 app = typer.Typer(help="The coordinator of a federation: it runs the rounds and sees no data.", no_args_is_help=True)
 
@@ -107,7 +102,9 @@ def status(home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> N
     """
     import msgspec
 
-    found = asyncio.run(_read(home.expanduser()))
+    from fedanomaly.coordinator import read_status
+
+    found = read_status(home.expanduser())
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
@@ -120,26 +117,3 @@ def status(home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> N
     ]
     if rows:
         stdout().print(table(["job", "model", "detector", "asked for by", "state", ">rounds", "reason"], rows))
-
-
-async def _read(folder: Path) -> Status:
-    from fedanomaly.coordinator import Home
-    from fedanomaly.coordinator.progress import status_of
-    from fedanomaly.errors import ConfigError
-    from fedanomaly.protocol import Entry, Envelope, Transcript
-    from fedanomaly.storage.envelopes import EnvelopeLog
-
-    home = Home(folder)
-    transcript = Transcript(home.federation, home.identity.public_key)
-    if not home.database_path.exists():
-        raise ConfigError("this coordinator has not run yet", hint="run: fedanomaly coordinator run")
-    log = await EnvelopeLog.open(home.database_path)
-    try:
-        while records := await log.read(transcript.head, limit=1000):
-            for record in records:
-                transcript.add(Entry(record.seq, record.received_at, Envelope.from_bytes(record.data)))
-    finally:
-        await log.close()
-    if transcript.settings is None:
-        raise ConfigError("this coordinator has not run yet", hint="run: fedanomaly coordinator run")
-    return status_of(transcript)

@@ -48,6 +48,8 @@ Apply = Callable[[], None]
 FROM_COORDINATOR = (
     Founded, EpochCall, Roster, JobStart, Announce, ManifestPost, Close, Abandon, Opened, Outcome, JobEnd,
 )  # fmt: skip
+MAX_WAITING_REQUESTS = 16
+"""Requests of one member that may wait for a job at a time."""
 PHASES = frozenset({"announce", "manifest", "close", "abandon", "opened"})
 """Messages after which a round waits for its members anew."""
 
@@ -261,6 +263,8 @@ class Transcript:
             raise ProtocolError("only members ask for jobs")
         if any(request.request == message.request for request, _ in self.requests.values()):
             raise ReplayError("this job was asked for before")
+        if sum(identity == envelope.sender for _, _, identity in self.waiting()) >= MAX_WAITING_REQUESTS:
+            raise ProtocolError(f"{MAX_WAITING_REQUESTS} requests of this member wait already")
         if len(message.request) != 16 or not message.model or not message.dataset:
             raise MessageError("a job has a model, a data set and 16 random bytes")
         return lambda: self.requests.__setitem__(envelope.digest, (message, envelope.sender))

@@ -424,3 +424,16 @@ def test_a_policy_may_insist_on_a_higher_threshold(finished):
     call = body(finished, "epoch-call")
     assert "below 3" in Policy(min_threshold=3).refuses_epoch(call)
     assert Policy().refuses_epoch(call) is None
+
+
+def test_a_member_cannot_fill_the_log_with_requests(finished):
+    transcript = folded(finished, len(finished.log))
+    member = finished.parties[1].identity
+    for tag in range(17):
+        request = toy_request(100 + tag)
+        post = seal(member, finished._federation, request.kind, request.to_bytes())
+        entry = Entry(transcript.head + 1, 0.0, post.envelope)
+        if tag < 16:
+            transcript.add(entry)
+    with pytest.raises(ProtocolError, match="wait already"):
+        transcript.add(entry)
