@@ -1,5 +1,7 @@
 """The contract of a detector: learn from sums, score like scikit-learn."""
 
+# ruff: noqa: N803 - X is what scikit-learn calls the rows
+
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod

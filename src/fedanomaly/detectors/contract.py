@@ -21,16 +21,16 @@ DOCSTRING = ("It fails", "Cost:", "Parameters\n", "Attributes\n", "Notes\n", "Re
 MOST_ROUNDS = 12
 
 
-def sample(rows: int = 400) -> Floats:
+def sample(count: int = 400) -> Floats:
     """Return rows with everything that real ones have: scales, gaps, rare and constant columns, copies."""
     rng = np.random.default_rng(7)
-    X = rng.normal(size=(rows, 8)) * [1, 1e-6, 1e6, 1, 1, 1, 1, 1] + [0, 0, 3e6, 0, 0, 0, 0, 0]
-    X[:, 3] = X[:, 0] * 2.0 + 1.0
-    X[:, 4] = rng.random(rows) < 0.03
-    X[:, 5] = 4.25
-    X[:, 6] = np.where(rng.random(rows) < 0.8, 0.0, np.exp(X[:, 6] * 3))
-    X[rng.random(X.shape) < 0.02] = np.nan
-    return X
+    rows = rng.normal(size=(count, 8)) * [1, 1e-6, 1e6, 1, 1, 1, 1, 1] + [0, 0, 3e6, 0, 0, 0, 0, 0]
+    rows[:, 3] = rows[:, 0] * 2.0 + 1.0
+    rows[:, 4] = rng.random(count) < 0.03
+    rows[:, 5] = 4.25
+    rows[:, 6] = np.where(rng.random(count) < 0.8, 0.0, np.exp(rows[:, 6] * 3))
+    rows[rng.random(rows.shape) < 0.02] = np.nan
+    return rows
 
 
 def opened(step: Step, contributions: Sequence[np.ndarray], members: int) -> Total:

@@ -1,5 +1,7 @@
 """Histograms of sparse random projections."""
 
+# ruff: noqa: N803 - X is what scikit-learn calls the rows
+
 from __future__ import annotations
 
 import math
@@ -163,7 +165,10 @@ class View:
         the bins do not depend on the machine or on the order of addition.
         """
         for rows in self.scale.chunks(X):
-            bins = np.floor((rows @ self.weights - self.low) / self.width)
+            bins = rows @ self.weights
+            bins -= self.low
+            bins /= self.width
+            # Conversion cuts towards 0, which is the floor of what is not negative.
             yield rows, np.clip(bins, 0, BINS - 1, out=bins).astype(np.int64)
 
 
@@ -208,7 +213,8 @@ class Densities:
 
     def _parts(self, bins: Integers) -> Floats:
         first = np.arange(len(self.surprise)) * BINS
-        return np.take(self.surprise.ravel(), bins + first) / len(self.surprise)
+        bins += first
+        return np.take(self.surprise.ravel(), bins) / len(self.surprise)
 
 
 def _weights(state: State, scale: Scale) -> Floats:

@@ -1,5 +1,7 @@
 """Squared distance from the mean, in the metric of the covariance."""
 
+# ruff: noqa: N803 - X is what scikit-learn calls the rows
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -109,7 +111,7 @@ class Moments:
         d = X.shape[1]
         sums, products = np.zeros(d, dtype=np.int64), np.zeros((d, d), dtype=np.int64)
         for rows in scale_of(state).chunks(X):
-            # 2^13 rows of at most 2^14 steps: every product sum is below 2^41, so exact.
+            # 2^10 rows of at most 2^14 steps: every sum of products is at most 2^38, so exact.
             sums += rows.sum(axis=0).astype(np.int64)
             products += (rows.T @ rows).astype(np.int64)
         return {"sums": sums, "products": products[np.triu_indices(d)]}

@@ -5,6 +5,8 @@ quartiles of every column are searched in histograms. The rows come out as small
 whole numbers, so that whatever is summed of them afterwards is exact.
 """
 
+# ruff: noqa: N803 - X is what scikit-learn calls the rows
+
 from __future__ import annotations
 
 import math
@@ -25,7 +27,7 @@ QUARTILES = 1.349
 """Interquartile range of a standard normal."""
 LINEAR = 5.0
 LIMIT = 64.0
-CHUNK = 8192
+CHUNK = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ class Scale:
         return np.rint(z, out=z)
 
     def chunks(self, X: Floats) -> Iterator[Floats]:
-        """Yield `standardise` of a few thousand rows at a time, so that memory stays flat."""
+        """Yield `standardise` of a thousand rows at a time, so that memory stays flat."""
         for start in range(0, len(X), CHUNK):
             yield self.standardise(X[start : start + CHUNK])
 

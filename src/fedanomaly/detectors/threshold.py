@@ -4,6 +4,8 @@
 training rows scores higher, whatever a member's own share is.
 """
 
+# ruff: noqa: N803 - X is what scikit-learn calls the rows
+
 from __future__ import annotations
 
 from collections.abc import Callable

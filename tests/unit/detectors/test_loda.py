@@ -1,3 +1,5 @@
+# ruff: noqa: N806 - X is what scikit-learn calls the rows
+
 import hashlib
 
 import numpy as np
