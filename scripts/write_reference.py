@@ -15,12 +15,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+import msgspec
+from typer.main import get_command
+from typer.testing import CliRunner
+
 from fedanomaly import errors
+from fedanomaly.cli import app
 from fedanomaly.errors import FedAnomalyError
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 GENERATED = "<!-- written by scripts/write_reference.py; change its sources, then run `make docs` -->"
-SETTINGS = ("fedanomaly.coordinator", "fedanomaly.node")
+SETTINGS = (
+    ("coordinator.toml", "fedanomaly.coordinator.config", "CoordinatorConfig"),
+    ("node.toml", "fedanomaly.node.config", "NodeConfig"),
+    ("policy.toml", "fedanomaly.node.config", "PolicyFile"),
+)
 
 ERRORS_INTRODUCTION = (
     "Every error that is raised on purpose has a stable code. `str(error)` is for the log of the machine that raised "
@@ -29,8 +39,8 @@ ERRORS_INTRODUCTION = (
 )
 CONFIGURATION_INTRODUCTION = (
     "Read once at the start, checked, and then frozen: a wrong setting stops the service before it does anything. "
-    "A file in TOML gives the settings; an environment variable of the name shown wins over it. Secrets are never "
-    "settings."
+    "The file lies in the home of the service; where a variable is shown, the environment wins over the file. "
+    "Secrets are never settings."
 )
 
 ADVICE = {
@@ -107,22 +117,12 @@ def errors_page() -> str:
 def cli_page() -> str:
     """Return docs/reference/cli.md."""
     parts = ["# Commands", GENERATED, "Each command explains itself with `--help`; this page is that text."]
-    commands = list(_commands())
-    if not commands:
-        parts.append("The commands are not written yet.")
-    for path, text in commands:
+    for path, text in _commands():
         parts += [f"## {path}", f"```text\n{text}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
 def _commands() -> Iterator[tuple[str, str]]:
-    app = getattr(importlib.import_module("fedanomaly.cli"), "app", None)
-    if app is None:
-        return
-    import click  # noqa: PLC0415
-    from typer.main import get_command  # noqa: PLC0415 - typer is not needed while there are no commands
-    from typer.testing import CliRunner  # noqa: PLC0415
-
     runner, root = CliRunner(), get_command(app)
     environment = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
@@ -139,37 +139,45 @@ def _commands() -> Iterator[tuple[str, str]]:
 
 def configuration_page() -> str:
     """Return docs/reference/configuration.md."""
-    parts = [
-        "# Configuration",
-        GENERATED,
-        CONFIGURATION_INTRODUCTION,
-    ]
-    found = list(_settings_classes())
-    if not found:
-        parts.append("The services have no settings yet.")
-    for kind in found:
-        prefix = str(kind.model_config.get("env_prefix", "")).upper()
-        rows = ["| setting | default | environment | meaning |", "|---|---|---|---|"]
-        for name, about in kind.model_fields.items():
-            default = "required" if about.is_required() else f"`{about.get_default(call_default_factory=True)}`"
-            meaning = (about.description or "").replace("|", "\\|").replace("\n", " ")
-            rows.append(f"| `{name}` | {default} | `{prefix}{name.upper()}` | {meaning} |")
-        parts += [f"## {kind.__module__.split('.')[1]}: {kind.__name__}", _first_paragraph(kind), "\n".join(rows)]
+    parts = ["# Configuration", GENERATED, CONFIGURATION_INTRODUCTION]
+    for file, module, name in SETTINGS:
+        kind = getattr(importlib.import_module(module), name)
+        rows = list(_pydantic_rows(kind) if hasattr(kind, "model_fields") else _struct_rows(kind))
+        with_variable = any(variable for _, _, variable, _ in rows)
+        head = "| setting | default |" + (" environment |" if with_variable else "") + " meaning |"
+        lines = [head, "|---|---|---|---|" if with_variable else "|---|---|---|"]
+        for setting, default, variable, meaning in rows:
+            middle = f" `{variable}` |" if with_variable else ""
+            lines.append(f"| `{setting}` | {default} |{middle} {meaning.replace('|', chr(92) + '|')} |")
+        parts += [f"## {file}", _first_paragraph(kind), "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
-def _settings_classes() -> Iterator[Any]:
-    from pydantic_settings import BaseSettings  # noqa: PLC0415
+Row = tuple[str, str, str, str]
+"""Setting, default, environment variable or nothing, meaning."""
 
-    for package in SETTINGS:
-        folder = Path(str(importlib.import_module(package).__file__)).parent
-        for path in sorted(folder.glob("*.py")):
-            name = package if path.stem == "__init__" else f"{package}.{path.stem}"
-            if "BaseSettings" not in path.read_text(encoding="utf-8"):
-                continue
-            for value in vars(importlib.import_module(name)).values():
-                if inspect.isclass(value) and issubclass(value, BaseSettings) and value.__module__ == name:
-                    yield value
+
+def _pydantic_rows(kind: Any) -> Iterator[Row]:  # noqa: ANN401 - a class of settings
+    prefix = str(kind.model_config.get("env_prefix", ""))
+    for name, about in kind.model_fields.items():
+        default = "required" if about.is_required() else f"`{about.get_default(call_default_factory=True)!r}`"
+        yield name, default, f"{prefix}{name}".upper(), about.description or ""
+
+
+def _struct_rows(kind: Any) -> Iterator[Row]:  # noqa: ANN401 - a class of settings
+    meanings = _parameters(kind)
+    for field in msgspec.structs.fields(kind):
+        yield field.name, "required" if field.required else f"`{field.default!r}`", "", meanings[field.name]
+
+
+def _parameters(kind: type) -> dict[str, str]:
+    """Return what the docstring of a class says of each parameter, in one line."""
+    section = (inspect.getdoc(kind) or "").split("Parameters\n----------\n", 1)[-1]
+    found = {}
+    for names, text in re.findall(r"^(\w[\w, ]*) : .*\n((?:    .+\n?)+)", section, re.MULTILINE):
+        for name in names.split(", "):
+            found[name] = " ".join(text.split())
+    return found
 
 
 def _first_paragraph(kind: type) -> str:

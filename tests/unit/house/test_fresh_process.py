@@ -19,6 +19,16 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(ran.stdout))
 
 
+PUBLIC = (
+    "Client",
+    "simulate",
+    "datasets.make_payments",
+    "detectors.Loda",
+    "detectors.Mahalanobis",
+    "errors.ShapeError",
+)
+
+
 @pytest.fixture(scope="module")
 def of_coordinator() -> set[str]:
     # Every module of the room, not only what its front door happens to import.
@@ -31,6 +41,11 @@ def of_coordinator() -> set[str]:
 
 def test_the_package_itself_is_lazy() -> None:
     assert loaded_by("import fedanomaly").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_is_reached_from_the_package(name: str) -> None:
+    loaded_by(f"import fedanomaly as fa\nassert callable(fa.{name})")
 
 
 def test_the_coordinator_loads_no_secret(of_coordinator: set[str]) -> None:
