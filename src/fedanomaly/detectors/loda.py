@@ -257,7 +257,7 @@ def _view(state: State) -> View:
     shift = max(_reach_bits(scale, weights) - _moment_bits(most_rows(state)), 0)
     low, width = [], []
     for total, squares in zip(state["loda/sums"].tolist(), state["loda/squares"].tolist(), strict=True):
-        deviation = max(math.isqrt(n * squares - total * total), 1)
+        deviation = math.isqrt(max(n * squares - total * total, 1))
         bin_width = max((2 * SPAN * deviation << shift) // (n * BINS), 1)
         width.append(bin_width)
         low.append((total << shift) // n - bin_width * BINS // 2)

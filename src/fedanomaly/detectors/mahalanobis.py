@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
+from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, State, Statistics, Step, Total
 
 EXACT = 52
@@ -37,7 +38,7 @@ class Mahalanobis(Detector):
     ----------
     contamination : float in (0, 0.5], default=0.01
         Share of all members' training rows that score above the threshold.
-    ridge : float in (0, 1], default=0.1
+    ridge : float in [1e-6, 1], default=0.1
         How far the correlations are drawn to zero. Also what keeps the distance
         finite where features determine each other.
 
@@ -75,7 +76,7 @@ class Mahalanobis(Detector):
     version = 1
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
-        "ridge": [Interval(Real, 0, 1, closed="right")],
+        "ridge": [Interval(Real, 1e-6, 1, closed="both")],
     }
 
     def __init__(self, *, contamination: float = 0.01, ridge: float = 0.1) -> None:
@@ -185,7 +186,11 @@ def _metric(state: State) -> Metric:
     correlation = covariance / np.outer(deviation, deviation)
     shrunk = (1.0 - ridge) * correlation
     np.fill_diagonal(shrunk, 1.0)
-    inverse = solve_triangular(np.linalg.cholesky(shrunk), np.eye(d), lower=True) / deviation
+    try:
+        factor = np.linalg.cholesky(shrunk)
+    except np.linalg.LinAlgError:
+        raise DataError("the opened moments are those of no data", hint="a member contributed something else") from None
+    inverse = solve_triangular(factor, np.eye(d), lower=True) / deviation
     inverse[:, ~live] = 0.0
     # Whole weights such that no sum over d features reaches 2^52.
     room = EXACT - scale.limit.bit_length() - d.bit_length()

@@ -67,7 +67,6 @@ class Threshold:
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Add the opened counts; keep the threshold once it is sharp enough."""
         if step.name == "score/0":
-            state = state.with_arrays(**{"score/histogram": total["counts"]})
             cells = Cells(SCORES, total["counts"])
         else:
             cells = _cells(state).refined(_finer(state), total["counts"])
@@ -78,7 +77,7 @@ class Threshold:
         if missing <= SHARE_OFF * wanted or cells.is_point(cell) or turn > REFINEMENTS:
             # A score equal to an edge lies in the upper cell, hence the key below it.
             low, high, count = int(cells.edges[cell]), int(cells.edges[cell + 1]), int(cells.counts[cell])
-            edge = high - (high - low) * missing // count if missing else high
+            edge = high - (high - low) * missing // max(count, missing) if missing else high
             arrays = {"score/threshold": np.array([edge - 1])}
         else:
             arrays = {"score/turn": np.array([turn]), "score/edges": cells.edges, "score/counts": cells.counts}
@@ -104,7 +103,8 @@ def _wanted(state: State) -> int:
 def _boundary(cells: Cells, wanted: int) -> tuple[int, int]:
     """Return the highest cell not wholly above the threshold, and how many of its rows belong above."""
     above = np.cumsum(cells.counts[::-1])
-    place = int(np.searchsorted(above, wanted, side="right"))
+    # A member that lies about its scores can make the histogram too short.
+    place = min(int(np.searchsorted(above, wanted, side="right")), len(above) - 1)
     return len(above) - 1 - place, wanted - (int(above[place - 1]) if place else 0)
 
 

@@ -3,7 +3,15 @@ import pytest
 
 from fedanomaly.detectors import Loda, Mahalanobis, from_params, registry
 from fedanomaly.detectors.contract import history, opened
-from fedanomaly.errors import ConfigError, DataError, NotFoundError, RefusedError, ShapeError, VersionError
+from fedanomaly.errors import (
+    ConfigError,
+    DataError,
+    FedAnomalyError,
+    NotFoundError,
+    RefusedError,
+    ShapeError,
+    VersionError,
+)
 from fedanomaly.types import Quantiser, Step, Total
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
@@ -101,3 +109,24 @@ def test_the_threshold_means_the_same_at_every_member():
     detector = Mahalanobis(contamination=0.1).fit(np.concatenate([ROWS, odd]))
     assert (detector.predict(odd) == -1).all()
     assert (detector.predict(ROWS) == 1).mean() > 0.95
+
+
+@pytest.mark.parametrize("lie", [0, 1, 7, 1 << 20])
+@pytest.mark.parametrize("name", registry())
+def test_opened_sums_that_a_liar_spoilt_end_in_our_errors_or_finite_scores(name, lie):
+    detector = from_params(name)
+    state = detector.initial_state(3)
+    try:
+        while (step := detector.next_step(state)) is not None:
+            honest = detector.local(step, ROWS, state)
+            spoilt = {field.name: np.asarray(honest[field.name], dtype=np.int64) for field in step.fields}
+            if step.name != "scale/rows":
+                spoilt = {
+                    key: np.where(np.arange(value.size).reshape(value.shape) % 3, lie, value)
+                    for key, value in spoilt.items()
+                }
+            state = detector.merge(step, Total(step, spoilt, 3, 0), state)
+        scores = detector.with_state(state).anomaly_scores(ROWS)
+    except FedAnomalyError:
+        return
+    assert np.isfinite(scores).all()
