@@ -56,7 +56,8 @@ class Lines:
         """Print what is new in what the node tells."""
         self._say(headline(told))
         for entry in told["rounds"]:
-            self._say(f"round {entry['round']}  {step_text(entry)}  {entry['state']}  {who(entry)}")
+            if who(entry):
+                self._say(f"round {entry['round']}  {step_text(entry)}  {entry['state']}  {who(entry)}")
 
     def _say(self, line: str) -> None:
         if line not in self._said:

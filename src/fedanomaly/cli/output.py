@@ -14,12 +14,19 @@ UNITS = ("B", "KB", "MB", "GB")
 
 def stdout() -> Console:
     """Return the console for results."""
-    return Console(highlight=False, soft_wrap=True)
+    return _wide(Console(highlight=False, soft_wrap=True))
 
 
 def stderr() -> Console:
     """Return the console for progress and notes."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _wide(Console(stderr=True, highlight=False, soft_wrap=True))
+
+
+def _wide(console: Console) -> Console:
+    # A file or a pipe has no edge to wrap at.
+    if not console.is_terminal:
+        console.width = 240
+    return console
 
 
 def print_json(value: object) -> None:

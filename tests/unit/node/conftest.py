@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from fedanomaly.node.home import Home
-from fedanomaly.node.keystore import Cost, Keystore
+from fedanomaly.node.keystore import Keystore
+from tests.unit.node.federation import CHEAP, PASSPHRASE, federation, trained
 
-PASSPHRASE = "four words nobody said"
-CHEAP = Cost(memory_kib=19_456, iterations=2, lanes=1)
+__all__ = ["federation", "trained"]
 
 
 @pytest.fixture

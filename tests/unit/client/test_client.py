@@ -1,0 +1,183 @@
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+
+import fedanomaly as fa
+from fedanomaly.client import Client
+from fedanomaly.errors import (
+    ConfigError,
+    FedAnomalyError,
+    NotFoundError,
+    ProtocolError,
+    RefusedError,
+    RejectedError,
+    UnavailableError,
+)
+from tests.unit.node.federation import payments
+
+
+@pytest.fixture
+def node(trained):
+    with trained.client() as client:
+        yield client
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers with what the test says, the last answer for ever."""
+
+    def do_GET(self):
+        answers = self.server.answers
+        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args):
+        pass
+
+
+@pytest.fixture
+def scripted():
+    server = HTTPServer(("127.0.0.1", 0), Scripted)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    with Client(f"http://127.0.0.1:{server.server_address[1]}", token="t") as client:
+        yield server, client
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_it_is_the_client_of_the_package():
+    assert fa.Client is Client
+
+
+def test_a_trained_model_is_a_fitted_detector(node):
+    model = node.model("payments")
+
+    scores = model.score(payments(5, 100))
+
+    assert model.lineage["version"] == 1
+    assert scores.shape == (100,)
+    assert np.isfinite(scores).all()
+    np.testing.assert_array_equal(model.predict(payments(5, 100)) == -1, scores > model.threshold)
+    assert model.detector.n_features_in_ == 4
+    assert repr(model) == "<Model payments version 1>"
+
+
+@pytest.mark.parametrize("library", ["to_pandas", "polars"])
+def test_frames_of_other_libraries_score_the_same(node, library):
+    import polars as pl
+
+    table = payments(5, 50)
+    frame = pl.from_arrow(table) if library == "polars" else table.to_pandas()
+
+    np.testing.assert_array_equal(node.model("payments").score(frame), node.model("payments").score(table))
+
+
+def test_a_job_is_watched_until_it_ends(node):
+    seen = []
+
+    job = node.train("payments", "mahalanobis", params={"contamination": 0.02}, model="watched")
+    ended = job.wait(120, progress=seen.append)
+
+    assert ended is job
+    assert job.status == "accepted"
+    assert seen[-1]["state"] == "accepted"
+    assert len({told["state"] for told in seen}) > 1
+    assert [entry["state"] for entry in job.rounds] == ["accepted"] * len(job.rounds)
+    assert node.job(job.id).told() == job.told()
+    assert node.model("watched").detector.contamination == 0.02
+
+
+def test_a_wait_that_ends_early_leaves_the_job_alone(node):
+    job = node.train("payments", "mahalanobis", model="slow")
+
+    with pytest.raises(UnavailableError, match="still"):
+        job.wait(timeout_s=0.0)
+
+    assert job.wait(120).status == "accepted"
+
+
+def test_the_lists_tell_what_there_is(node):
+    assert [entry["name"] for entry in node.datasets()] == ["payments"]
+    assert "payments" in [entry["name"] for entry in node.models()]
+    assert node.status()["organisation"] == "north"
+    assert node.jobs()[0]["state"] == "accepted"
+    events, cursor = node.events()
+    assert events[-1]["cursor"] == cursor
+
+
+@pytest.mark.parametrize(
+    ("ask", "error"),
+    [
+        (lambda node: node.model("unknown"), NotFoundError),
+        (lambda node: node.model("payments", version=99), NotFoundError),
+        (lambda node: node.train("unknown"), NotFoundError),
+        (lambda node: node.train("payments", "loda", params={"nonsense": 1}), ConfigError),
+    ],
+)
+def test_errors_of_the_node_come_back_with_their_type(node, ask, error):
+    with pytest.raises(error):
+        ask(node)
+
+
+def test_a_wrong_token_is_refused(trained):
+    with Client(trained.address, token="wrong") as node, pytest.raises(RefusedError) as caught:
+        node.status()
+
+    assert "token" in str(caught.value)
+
+
+def test_a_node_that_does_not_run_is_said_with_what_to_do():
+    with Client("http://127.0.0.1:1", token="t") as node, pytest.raises(UnavailableError) as caught:
+        node.status()
+
+    assert caught.value.hint == "run: fedanomaly node run"
+
+
+@pytest.mark.parametrize("url", ["http://node.example:7420", "http://10.0.0.1:7420", "http://127.0.0.1.example"])
+def test_a_token_never_leaves_this_machine(url):
+    with pytest.raises(ConfigError, match="not this machine"):
+        Client(url, token="t")
+
+
+def test_the_token_is_not_shown():
+    assert repr(Client("http://127.0.0.1:7420", token="secret")) == "<Client of http://127.0.0.1:7420>"
+
+
+def test_a_job_that_is_not_in_the_log_yet_is_waiting(scripted):
+    server, client = scripted
+    server.answers = [(404, b'{"code":"FA404","message":"no job"}')]
+
+    assert client.job("x").status == "waiting"
+
+
+def test_a_job_without_a_model_raises_its_reason(scripted):
+    server, client = scripted
+    server.answers = [(200, b'{"state":"void","reason":"too few members","rounds":[]}')]
+
+    with pytest.raises(RejectedError, match="void: too few members"):
+        client.job("x").wait()
+
+
+def test_any_other_server_is_no_node(scripted):
+    server, client = scripted
+    server.answers = [(500, b"<html>")]
+
+    with pytest.raises(ProtocolError, match="500"):
+        client.status()
+
+
+def test_an_unknown_code_is_still_an_error_of_ours(scripted):
+    server, client = scripted
+    server.answers = [(400, b'{"code":"FA999","message":"new"}'), (503, b'{"code":"FA500","message":"busy","retry_after_s":7}')]
+
+    with pytest.raises(FedAnomalyError, match="new"):
+        client.status()
+    with pytest.raises(UnavailableError) as caught:
+        client.status()
+    assert caught.value.retry_after_s == 7

@@ -1,0 +1,194 @@
+import dataclasses
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from fedanomaly.detectors import Loda, Mahalanobis
+from fedanomaly.errors import ConfigError, DataError, FedAnomalyError, NotFoundError, RefusedError
+from fedanomaly.features import Schema, encode
+from fedanomaly.node.datasets import Datasets, Plan
+from fedanomaly.node.learner import Learners, canonical_params
+from fedanomaly.node.sources import FileSource
+from fedanomaly.storage import MemoryRows
+from fedanomaly.types import Quantiser
+from tests.unit.node.federation import SCHEMA, payments
+
+
+def add(datasets, tmp_path, seed, schema=SCHEMA):
+    pq.write_table(payments(seed, 300), tmp_path / "rows.parquet")
+    return datasets.add("payments", FileSource(tmp_path / "rows.parquet"), Plan(schema=schema)).snapshot
+
+
+@pytest.fixture
+def datasets(tmp_path, keystore):
+    datasets = Datasets(tmp_path / "data", keystore)
+    add(datasets, tmp_path, 1)
+    return datasets
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def learners(datasets, told):
+    return Learners(datasets, MemoryRows(), lambda *event: told.append(event))
+
+
+def request_of(learners, detector="mahalanobis", **params):
+    return learners.request(model="m", dataset="payments", detector=detector, params=params, request=bytes(16))
+
+
+def train(learner):
+    state = learner.start()
+    while (step := learner.next_step(state)) is not None:
+        quantiser = Quantiser(step=step, members=3)
+        sums = quantiser.quantise(learner.local(step, state))
+        state = learner.merge(step, quantiser.total(sums, 1), state)
+    return state
+
+
+@pytest.mark.parametrize("kind", [Mahalanobis, Loda])
+def test_alone_it_learns_what_fit_learns(learners, datasets, kind):
+    learner = learners(request_of(learners, kind.name))
+
+    state = train(learner)
+
+    rows = encode(SCHEMA, datasets.train(datasets.newest("payments")))
+    assert state.to_bytes() == kind().fit(rows).state_.to_bytes()
+    assert learner.scores_are_finite(state)
+
+
+def test_it_tells_its_snapshot_and_what_it_computed(learners, datasets, told):
+    request = request_of(learners)
+    learner = learners(request)
+    state = learner.start()
+    learner.local(learner.next_step(state), state)
+
+    assert (learner.generation, learner.schema) == (1, SCHEMA.digest)
+    assert [(event[0], event[1]) for event in told] == [(request, "scale/rows")]
+
+
+def test_a_request_holds_every_parameter_in_canonical_form(learners):
+    request = request_of(learners, contamination=0.05)
+
+    assert json.loads(request.params)["contamination"] == 0.05
+    assert request.params == canonical_params(json.loads(request.params))
+    assert (request.schema, request.version) == (SCHEMA.digest, Mahalanobis.version)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"dataset": "unknown"}, NotFoundError),
+        ({"detector": "unknown"}, NotFoundError),
+        ({"params": {"contamination": 7}}, ConfigError),
+        ({"params": {"unknown": 7}}, ConfigError),
+        ({"model": "a/b"}, ConfigError),
+    ],
+)
+def test_what_this_node_could_not_do_itself_is_not_asked_for(learners, changes, error):
+    fields = {"model": "m", "dataset": "payments", "detector": "loda", "params": {}}
+
+    with pytest.raises(error):
+        learners.request(**(fields | changes), request=bytes(16))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"detector": "unknown"},
+        {"dataset": "unknown"},
+        {"version": 99},
+        {"params": "{}"},
+        {"params": "[]"},
+        {"params": "no json"},
+        {"params": "[" * 100_000},
+        {"params": '{"unknown":1}'},
+        {"schema": bytes(32)},
+        {"model": "../x"},
+    ],
+)
+def test_what_this_node_cannot_do_is_refused_and_nothing_else(learners, changes):
+    request = dataclasses.replace(request_of(learners), **changes)
+
+    with pytest.raises(RefusedError):
+        learners(request)
+
+
+def test_parameters_in_another_form_are_refused(learners):
+    request = request_of(learners)
+
+    with pytest.raises(RefusedError, match="canonical"):
+        learners(dataclasses.replace(request, params=request.params.replace(",", ", ")))
+
+
+def test_a_job_ends_on_the_rows_that_it_began_with(learners, datasets, tmp_path):
+    request = request_of(learners)
+    before = learners(request)
+    add(datasets, tmp_path, 2)
+
+    assert learners(request).generation == before.generation == 1
+    assert learners(dataclasses.replace(request, request=bytes(15) + b"1")).generation == 2
+
+
+def test_a_job_whose_rows_are_gone_is_refused(learners, datasets, tmp_path):
+    request = request_of(learners)
+    learners(request)
+    for seed in range(2, 6):
+        add(datasets, tmp_path, seed)
+
+    with pytest.raises(RefusedError, match="gone"):
+        learners(request)
+
+
+def test_another_schema_here_is_refused_with_what_to_do(learners, datasets, tmp_path):
+    request = request_of(learners)
+    add(datasets, tmp_path, 2, Schema(SCHEMA.fields[:2]))
+
+    with pytest.raises(RefusedError, match="another schema") as caught:
+        learners(dataclasses.replace(request, request=bytes(15) + b"2"))
+
+    assert "same schema file" in (caught.value.hint or "")
+
+
+def test_the_schema_of_a_job_is_that_of_its_snapshot(learners):
+    assert Schema.from_json(learners.schema_of(request_of(learners))) == SCHEMA
+
+
+class Failing(Mahalanobis):
+    """Fails in a way that quotes a value."""
+
+    def local(self, step, X, state):
+        raise ValueError(f"cannot use {X[0, 0]}")
+
+
+def test_a_detector_that_fails_tells_no_value(learners):
+    learner = learners(request_of(learners))
+    learner._detector = Failing()
+    state = learner.start()
+
+    with pytest.raises(DataError, match="failed on the local rows") as caught:
+        learner.local(learner.next_step(state), state)
+
+    assert isinstance(caught.value, FedAnomalyError)
+    assert "cannot use" not in str(caught.value)
+
+
+def test_scores_that_are_not_finite_are_noticed(learners, monkeypatch):
+    learner = learners(request_of(learners))
+    state = train(learner)
+    monkeypatch.setattr(Mahalanobis, "anomaly_scores", lambda _self, X: np.full(len(X), np.nan))
+
+    assert not learner.scores_are_finite(state)
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])
+def test_a_parameter_that_is_no_json_is_refused(value):
+    with pytest.raises(DataError):
+        canonical_params({"a": value})
+
+
