@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.csv
 import pytest
+
+from fedanomaly.features import encode, infer_schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,3 +29,15 @@ def adbench(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and labels of one of ADBench's sets, such as ``"6_cardio"``."""
     with np.load(real_file("adbench", f"{name}.npz")) as stored:
         return stored["X"].astype(np.float64), stored["y"].astype(np.int64)
+
+
+def intrusions() -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Return NSL-KDD: normal traffic of five members that see other services, test rows, labels."""
+    header = pyarrow.csv.ReadOptions(autogenerate_column_names=True)
+    train = pyarrow.csv.read_csv(real_file("nsl_kdd", "KDDTrain+_20Percent.txt"), read_options=header)
+    test = pyarrow.csv.read_csv(real_file("nsl_kdd", "KDDTest+.txt"), read_options=header)
+    normal = train.filter(pc.field("f41") == "normal")
+    schema = infer_schema(normal, drop=["f41", "f42"], most_levels=80).schema
+    member = np.array([sum(service.encode()) % 5 for service in normal["f2"].to_pylist()])
+    rows = encode(schema, normal)
+    return [rows[member == at] for at in range(5)], encode(schema, test), np.array(test["f41"].to_pylist()) != "normal"

@@ -12,12 +12,9 @@ from sklearn.metrics import roc_auc_score
 from fedanomaly.detectors import from_params, registry
 from fedanomaly.detectors.contract import federated
 from fedanomaly.features import encode, infer_schema
-from tests.contract.real_data import adbench, real_file
+from tests.contract.real_data import adbench, intrusions, real_file
 
 SETS = ("2_annthyroid", "6_cardio", "14_glass", "32_shuttle", "42_WBC", "30_satellite")
-NO_HEADER = pa.csv.ReadOptions(autogenerate_column_names=True)
-ATTACK = "f41"
-DIFFICULTY = "f42"
 
 
 @cache
@@ -63,18 +60,10 @@ def test_detector_finds_the_anomalies_of_real_sets(detector, dataset):
 
 
 def test_mahalanobis_finds_intrusions_of_members_that_see_other_services():
-    normal = pa.csv.read_csv(real_file("nsl_kdd", "KDDTrain+_20Percent.txt"), read_options=NO_HEADER)
-    normal = normal.filter(pa.compute.equal(normal[ATTACK], "normal"))
-    test = pa.csv.read_csv(real_file("nsl_kdd", "KDDTest+.txt"), read_options=NO_HEADER)
-    schema = infer_schema(normal, drop=[ATTACK, DIFFICULTY], most_levels=80).schema
-    services = normal["f2"].to_pylist()
-    member = np.array([sum(service.encode()) % 5 for service in services])
-    rows = encode(schema, normal)
-    parts = [rows[member == at] for at in range(5)]
+    parts, test, labels = intrusions()
     assert all(len(part) for part in parts)
     trained = federated(from_params("mahalanobis"), parts)
-    labels = np.array(test[ATTACK].to_pylist()) != "normal"
-    assert roc_auc_score(labels, trained.anomaly_scores(encode(schema, test))) >= 0.95
+    assert roc_auc_score(labels, trained.anomaly_scores(test)) >= 0.95
 
 
 @pytest.mark.parametrize(
