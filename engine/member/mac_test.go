@@ -165,3 +165,29 @@ func TestWorstCaseNoiseOpensExactly(t *testing.T) {
 		}
 	}
 }
+
+// What the MAC does not cover, or a member with the group's key has adjusted, is
+// rejected as well: a bit in an unused place, and an entry beyond what so many
+// contributors can add up to.
+func TestUnusedBitsAndRangeAreRejectedThoughTheMACAgrees(t *testing.T) {
+	r := federationOf(t, 6, 3).round(shape{degree: 4096, bits: 20, entries: 3}) // two entries a coefficient: the fourth is unused
+	l, sum := r.mf.Layout, r.add(r.messages(r.all())...)
+	reject := func(name string, at []int, delta []*big.Int) {
+		t.Helper()
+		lied, got := r.add(sum, lie(l, at, delta)), make([]uint64, 3)
+		if _, err := r.open(6, r.all(), lied); !errors.Is(err, fault.Rejected) {
+			t.Fatal(name, err)
+		}
+		_, chi, err := r.members[5].decode(r.mf, r.all(), lied, got)
+		if want := must(r.members[5].chi(r.mf, got)); err != nil || !slices.Equal(chi, want) {
+			t.Fatal(name, "the MAC must agree here")
+		}
+	}
+	reject("unused bit", []int{3}, []*big.Int{big.NewInt(1)})
+	over, one := big.NewInt(6*(1<<l.ValueBits-1)+1-int64(r.want(r.all())[1])), []uint64{0, 1, 0}
+	at, delta := []int{1}, []*big.Int{over}
+	for i, v := range must(r.members[0].chi(r.mf, one)) {
+		at, delta = append(at, -1-i), append(delta, new(big.Int).Mul(over, new(big.Int).SetUint64(v)))
+	}
+	reject("range", at, delta)
+}

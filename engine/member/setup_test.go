@@ -230,6 +230,27 @@ func TestDealsThatAreRefused(t *testing.T) {
 	}
 }
 
+// Sender and receiver are inside the envelope as well: whoever seals another's
+// deal again, under an info of its own, gets nothing accepted.
+func TestADealNamesItsSenderAndReceiverInside(t *testing.T) {
+	a := must(New(3, 2, 1))
+	plain := dealHead(1, 2)
+	for _, r := range a.rings {
+		plain = canonical.Item(plain, "share", r.preset.AppendPoly(nil, r.shareFor(2)))
+	}
+	for _, label := range []string{"pair", "group", "salt"} {
+		plain = canonical.Item(plain, label, make([]byte, 32))
+	}
+	if _, _, err := readDeal(plain, 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range [][2]int{{3, 2}, {1, 3}, {2, 1}} {
+		if _, _, err := readDeal(plain, other[0], other[1]); !errors.Is(err, fault.Sealed) {
+			t.Fatal("accepted as a deal of", other)
+		}
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 // After finishing nothing is left that only dealing needs, and after closing
@@ -318,5 +339,34 @@ func TestSealingKeepsEverything(t *testing.T) {
 		if m, err := try(); m != nil || !errors.Is(err, fault.Sealed) {
 			t.Fatal(name, err)
 		}
+	}
+}
+
+// A state that contradicts itself does not become a member, though it was sealed
+// with the right key.
+func TestAContradictoryStateIsRefused(t *testing.T) {
+	for name, change := range map[string]func(m *Member){
+		"index beyond the roster": func(m *Member) { m.index = 4 },
+		"threshold of everybody":  func(m *Member) { m.threshold = 3 },
+		"phase":                   func(m *Member) { m.phase = closed },
+		"own part of the group":   func(m *Member) { m.deals.got[0].group[0] ^= 1 },
+		"residue":                 func(m *Member) { m.rings[1].s.Coeffs[0][0] = m.rings[1].preset.Primes[0] },
+		"missing coefficient":     func(m *Member) { m.rings[0].coeffs = nil },
+	} {
+		m := must(New(3, 2, 1))
+		change(m)
+		var state []byte
+		if m.phase == closed {
+			m.phase = dealing
+			state = bytes.Replace(m.appendState(nil), canonical.ItemInt(nil, "phase", 0), canonical.ItemInt(nil, "phase", 2), 1)
+		} else {
+			state = m.appendState(nil)
+		}
+		if got, err := readState(state); got != nil || !errors.Is(err, fault.Sealed) {
+			t.Error(name, err)
+		}
+	}
+	if _, err := readState(must(New(3, 2, 1)).appendState(nil)); err != nil {
+		t.Error(err)
 	}
 }

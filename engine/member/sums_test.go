@@ -268,3 +268,26 @@ func TestNoPRFInputIsUsedTwice(t *testing.T) {
 		t.Fatal(kinds, want)
 	}
 }
+
+// A share for another set of the same manifest uses no PRF input again, f
+// included: two shares with one noise would tell the difference of their keys.
+func TestAShareUsesOtherInputsForAnotherSet(t *testing.T) {
+	f := enrol(t, 6, 2)
+	r := f.round(shape{degree: 4096, bits: 20, entries: 10})
+	workers.Limit(1)
+	defer workers.Limit(0)
+	seen := map[string]int{}
+	m := f.members[0]
+	m.observe = func(key stream.Key, input []byte) { seen[string(key[:])+string(input)]++ }
+	for _, contributors := range [][]int{r.all(), {1, 2, 3}, {1, 2, 4}} {
+		r.share(1, contributors)
+	}
+	for _, n := range seen {
+		if n != 1 {
+			t.Fatal("an input is used for two sets")
+		}
+	}
+	if want := 3 * (1 + 2*3 + 2); len(seen) != want { // f, zero masks with three others, pad
+		t.Fatal(len(seen), want)
+	}
+}
