@@ -29,10 +29,9 @@ class EpochSecrets:
     call gives the same bytes; only `deal` is randomised, by HPKE.
     """
 
-    def __init__(self, handle: int, *, members: int, threshold: int, index: int) -> None:
+    def __init__(self, handle: int, *, members: int, index: int) -> None:
         self._handle = handle
         self._members = members
-        self._threshold = threshold
         self._index = index
 
     @classmethod
@@ -46,7 +45,7 @@ class EpochSecrets:
         """
         handle = ffi.new("int64_t *")
         call("fa_member_new", members, threshold, index, handle)
-        return cls(handle[0], members=members, threshold=threshold, index=index)
+        return cls(handle[0], members=members, index=index)
 
     def seal(self, key: bytes, context: bytes) -> bytes:
         """Return all secrets sealed under a key of 32 bytes, bound to `context`."""
@@ -77,7 +76,7 @@ class EpochSecrets:
         """
         handle, facts = ffi.new("int64_t *"), ffi.new("int64_t[4]")
         call("fa_member_unseal", _exactly(key, 32), context, len(context), blob, len(blob), handle)
-        secrets = cls(handle[0], members=members, threshold=threshold, index=index)
+        secrets = cls(handle[0], members=members, index=index)
         call("fa_member_facts", handle[0], facts)
         if tuple(facts)[:3] != (members, threshold, index):
             secrets.close()
