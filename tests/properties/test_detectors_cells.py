@@ -51,3 +51,12 @@ def test_a_rank_is_found_in_the_cell_that_holds_it(values, data):
     assert cells.edges[cell] <= key(float(np.sort(values)[rank])) < cells.edges[cell + 1]
     assert cells.edges[cell] <= at < cells.edges[cell + 1]
     assert np.isfinite(number(at))
+
+
+def test_a_number_on_an_edge_belongs_to_the_upper_cell():
+    cells = Cells(np.array([0, 10, 20, 30]), np.array([1, 1, 1]))
+    on_edges = np.array([0, 5, 10, 15, 20, 29])
+    assert histogram(on_edges, cells.edges).tolist() == [2, 2, 2]
+    finer = cells.split([1], 2)
+    assert finer.tolist() == [[10, 15], [15, 20]]
+    assert histogram_of(on_edges, finer).tolist() == [1, 1]

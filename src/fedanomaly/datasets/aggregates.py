@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fedanomaly.datasets.events import DAY_S
 from fedanomaly.types import Floats, Integers
 
 
@@ -24,7 +23,7 @@ class History:
         self._back = np.empty_like(self._order)
         self._back[self._order] = np.arange(len(group))
         # One rising key for both, so that one binary search finds a window's start.
-        self._span = float(time.max()) + 60 * DAY_S if len(time) else 1.0
+        self._span = float(time.max()) + 1.0 if len(time) else 1.0
         self._key = group[self._order] * self._span + time[self._order]
         self._first = np.searchsorted(group[self._order], group[self._order], side="left")
 

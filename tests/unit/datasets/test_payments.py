@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fedanomaly.datasets import make_payments
-from fedanomaly.datasets.aggregates import DAY_S, History, first_time
+from fedanomaly.datasets.aggregates import History, first_time
+from fedanomaly.datasets.events import DAY_S
 from fedanomaly.detectors import from_params, registry
 from fedanomaly.errors import ConfigError
 from fedanomaly.features import encode, infer_schema
@@ -95,6 +96,7 @@ def test_aggregates_are_those_of_a_plain_loop():
     amount = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
     history = History(group, time)
     assert history.count(22.0).tolist() == [1, 1, 2, 2, 1]
+    assert history.count(1000.0).tolist() == [1, 1, 2, 3, 2]
     assert history.total(amount, 22.0).tolist() == [1, 2, 5, 12, 16]
     assert history.mean_before(amount, 3.0, 1.0).tolist() == [3.0, 3.0, 2.0, 8 / 3, 2.5]
     assert history.since_last(time, 50.0).tolist() == [50, 50, 20, 5, 50]

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from fedanomaly.detectors import Loda, Mahalanobis
+from fedanomaly.detectors.cells import key, number
 from fedanomaly.detectors.contract import history
+from fedanomaly.detectors.threshold import SCORES, Threshold
+from fedanomaly.types import State, Total
 
 
 @pytest.mark.parametrize("contamination", [0.005, 0.02, 0.1, 0.33, 0.5])
@@ -35,3 +38,13 @@ def test_only_cells_with_too_many_rows_are_split_again():
     for kind, split in ((Loda, True), (Mahalanobis, False)):
         names = [step.name for step, _, _ in history(kind(contamination=0.02), [X])]
         assert ("score/1" in names) is split
+
+
+def test_a_score_on_the_edge_of_a_cell_belongs_above():
+    stage = Threshold(lambda rows, _: rows[:, 0])
+    state = State("any", 1, {"contamination": 0.2}, {"rows": np.array([10])})
+    edge = number(int(SCORES[SCORES > key(1.0)][0]))
+    scores = np.array([[1.0]] * 8 + [[edge]] * 2)
+    while (step := stage.next_step(state)) is not None:
+        state = stage.merge(step, Total(step, dict(stage.local(step, scores, state)), 1, 0), state)
+    assert 1.0 <= number(int(state["score/threshold"][0])) < edge
