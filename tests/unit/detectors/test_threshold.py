@@ -43,7 +43,7 @@ def test_only_cells_with_too_many_rows_are_split_again():
 def test_a_score_on_the_edge_of_a_cell_belongs_above():
     stage = Threshold(lambda rows, _: rows[:, 0])
     state = State("any", 1, {"contamination": 0.2}, {"rows": np.array([10])})
-    edge = number(int(SCORES[SCORES > key(1.0)][0]))
+    edge = number(int(SCORES[key(1.0) < SCORES][0]))
     scores = np.array([[1.0]] * 8 + [[edge]] * 2)
     while (step := stage.next_step(state)) is not None:
         state = stage.merge(step, Total(step, dict(stage.local(step, scores, state)), 1, 0), state)
