@@ -17,6 +17,8 @@ from fedanomaly.detectors.base import Detector
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.types import Floats, Quantiser, State, Step, Total
 
+__all__ = ["CHECKS", "federated", "history", "opened", "same_as_whole", "sample"]
+
 DOCSTRING = ("It fails", "Cost:", "Parameters\n", "Attributes\n", "Notes\n", "References\n", "Examples\n")
 MOST_ROUNDS = 12
 

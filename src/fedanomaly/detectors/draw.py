@@ -15,8 +15,6 @@ from fedanomaly.types import Integers, item_int
 from fedanomaly.types.canonical import begin
 
 BYTES_A_NORMAL = 16
-NORMAL_UNIT = 295.6
-"""Standard deviation of `normals`: sqrt(16 (256^2 - 1) / 12)."""
 _BLOCK = 8192
 
 
@@ -62,7 +60,7 @@ class Draw:
         return sorted(pool[:count])
 
     def normals(self, count: int) -> Integers:
-        """Return `count` numbers of mean 0 and deviation 295.6, almost normal.
+        """Return `count` numbers of mean 0 and deviation sqrt(16 (256^2 - 1) / 12) = 295.6, almost normal.
 
         Each is a sum of 16 bytes less its mean (Irwin-Hall): its kurtosis
         differs from the normal's by 6 / 80.
