@@ -44,3 +44,21 @@ def test_rounding_is_within_half_a_step_and_clipping_is_counted(values, resoluti
     back, exact = total.float("x"), np.clip(values, -limit, limit)
     assert np.all(np.abs(back - exact) <= resolution * (0.5 + 1e-9))
     assert total.clipped == int(sum(abs(value) / resolution > 1000.5 for value in values))
+
+
+@given(st.integers(1, 5), st.integers(1, 70), st.integers(1, 3), st.data())
+def test_the_clip_count_is_exact_however_narrow_the_entries(members, size, bits, data):
+    field = FieldSpec(name="x", shape=(size,), lower=0, upper=(1 << bits) - 1)
+    quantiser = Quantiser(step=Step(name="s", fields=(field,)), members=members)
+    over = [data.draw(st.integers(0, size)) for _ in range(members)]
+    parts = [quantiser.quantise({"x": np.where(np.arange(size) < count, 100, 0)}) for count in over]
+    assert all(int(part.max()) < 1 << quantiser.value_bits for part in parts)
+    sums = np.sum(parts, axis=0, dtype=np.uint64)
+    assert int(sums.max()) < 1 << quantiser.field_bits
+    assert quantiser.total(sums, members).clipped == sum(over)
+
+
+def test_a_million_entries_of_16_bits_stay_16_bits_wide():
+    field = FieldSpec(name="x", shape=(1_000_000,), lower=-32768, upper=32767)
+    quantiser = Quantiser(step=Step(name="s", fields=(field,)), members=16)
+    assert (quantiser.value_bits, quantiser.field_bits, quantiser.entries) == (16, 20, 1_000_002)

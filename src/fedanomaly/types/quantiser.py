@@ -12,6 +12,7 @@ from fedanomaly.types.arrays import Floats, Integers
 from fedanomaly.types.step import Statistics, Step
 
 MAX_FIELD_BITS = 60
+EXACT_IN_FLOAT64 = 1 << 53
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,8 @@ class Quantiser:
     """Turns the statistics of one step into integers 0 <= v < 2^value_bits.
 
     All entries of a step share one width, so that they pack evenly. The last
-    entry counts what was clipped.
+    entries count what was clipped, as digits in base 2^value_bits: their sums
+    over the members keep their head-room, like those of any other entry.
 
     Parameters
     ----------
@@ -71,8 +73,8 @@ class Quantiser:
 
     @property
     def value_bits(self) -> int:
-        """Bits of one member's entry; the clip count must fit as well."""
-        return max(self.step.size.bit_length(), *(field.value_bits for field in self.step.fields))
+        """Bits of one member's entry."""
+        return max(field.value_bits for field in self.step.fields)
 
     @property
     def field_bits(self) -> int:
@@ -81,8 +83,12 @@ class Quantiser:
 
     @property
     def entries(self) -> int:
-        """Number of integers of a contribution, the clip count included."""
-        return self.step.size + 1
+        """Number of integers of a contribution, the digits of the clip count included."""
+        return self.step.size + self._digits
+
+    @property
+    def _digits(self) -> int:
+        return -(-self.step.size.bit_length() // self.value_bits)
 
     def quantise(self, statistics: Statistics) -> npt.NDArray[np.uint64]:
         """Return one member's integers; what lies outside is clipped and counted.
@@ -95,7 +101,7 @@ class Quantiser:
         Returns
         -------
         uint64 array of shape (entries,)
-            Offset by the lower bounds; the last entry is the clip count.
+            Offset by the lower bounds; the last entries are the clip count.
 
         Raises
         ------
@@ -116,7 +122,8 @@ class Quantiser:
             out[at : at + field.size] = units
             at += field.size
             clipped += outside
-        out[at] = clipped
+        for digit in range(self._digits):
+            out[at + digit] = (clipped >> (digit * self.value_bits)) & ((1 << self.value_bits) - 1)
         return out
 
     def total(self, sums: npt.NDArray[np.uint64], contributors: int) -> Total:
@@ -137,18 +144,26 @@ class Quantiser:
             part = sums[at : at + field.size].astype(np.int64)
             integers[field.name] = (part + contributors * field.lower).reshape(field.shape)
             at += field.size
-        return Total(self.step, integers, contributors, int(sums[at]))
+        clipped = sum(int(sums[at + digit]) << (digit * self.value_bits) for digit in range(self._digits))
+        return Total(self.step, integers, contributors, clipped)
 
 
-def _units(values: npt.NDArray[np.generic], lower: int, upper: int, resolution: float) -> tuple[Integers, int]:
-    """Return the entries in units above `lower`, and how many were clipped."""
+def _units(values: npt.NDArray[np.generic], lower: int, upper: int, resolution: float) -> tuple[Integers | Floats, int]:
+    """Return the entries in whole units above `lower`, and how many were clipped."""
     if np.issubdtype(values.dtype, np.integer) and resolution == 1.0:
         exact = values.astype(np.int64)
         kept = np.clip(exact, lower, upper)
         return kept - lower, int(np.count_nonzero(kept != exact))
     scaled = values.astype(np.float64) / resolution
-    if np.isnan(scaled).any():
+    smallest, largest = scaled.min(), scaled.max()  # NaN, if there is one
+    if np.isnan(smallest):
         raise DataError("a statistic is not a number")
-    outside = (scaled < lower - 0.5) | (scaled > upper + 0.5)
-    kept = np.clip(np.rint(np.clip(scaled, lower, upper)), lower, upper)
-    return kept.astype(np.int64) - lower, int(np.count_nonzero(outside))
+    outside = 0
+    if smallest < lower or largest > upper:
+        outside = int(np.count_nonzero((scaled < lower - 0.5) | (scaled > upper + 0.5)))
+        np.clip(scaled, lower, upper, out=scaled)
+    np.rint(scaled, out=scaled)
+    if upper - lower >= EXACT_IN_FLOAT64 or max(abs(lower), abs(upper)) >= EXACT_IN_FLOAT64:
+        return scaled.astype(np.int64) - lower, outside
+    scaled -= lower
+    return scaled, outside
