@@ -37,10 +37,11 @@ def sample(count: int = 400) -> Floats:
 
 def opened(step: Step, contributions: Sequence[np.ndarray], members: int) -> Total:
     """Return the sum of quantised contributions, as a round would open it."""
-    sums = np.zeros(step.size + 1, dtype=np.uint64)
+    quantiser = Quantiser(step=step, members=members)
+    sums = np.zeros(quantiser.entries, dtype=np.uint64)
     for contribution in contributions:
         sums += contribution
-    return Quantiser(step=step, members=members).total(sums, len(contributions))
+    return quantiser.total(sums, len(contributions))
 
 
 def history(detector: Detector, parts: Sequence[Floats]) -> Iterator[tuple[Step, Total, State]]:
