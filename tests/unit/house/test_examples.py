@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,9 @@ def run(page: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```" in page.read_text(encoding="utf-8")], ids=lambda page: page.name
+    "page",
+    [page for page in PAGES if re.search("^```(python|console)", page.read_text("utf-8"), re.MULTILINE)],
+    ids=lambda page: page.name,
 )
 def test_the_examples_of_a_page_run(page: Path) -> None:
     ran = run(page)
