@@ -200,4 +200,3 @@ class Federation:
         self.log.append(entry)
         if self._watch:
             self._watch(entry)
-
