@@ -64,8 +64,8 @@ class KeystoreError(ConfigError):
     public = "the keystore is not usable"
 
 
-class DataError(FedAnomalyError):
-    """The caller passed unusable data."""
+class DataError(FedAnomalyError, ValueError):
+    """The caller passed unusable data; a ValueError as well, as scikit-learn's callers expect."""
 
     code = "FA200"
     public = "the data cannot be used"

@@ -115,8 +115,9 @@ def make_payments(
 
     Where it does not win: with ``launch=0``, or when events are split at random
     instead of by time, a bank has seen its customers' habits and the lead is
-    gone (-0.01 to +0.02). With seven banks Loda stays up to 0.04 behind at two
-    of them: it does not see correlations, and more customs make a wider normal.
+    gone (-0.02 to +0.02). With five banks Mahalanobis leads at all of them, and
+    Loda stays up to 0.03 behind at one: it does not see correlations, and more
+    customs make a wider normal.
 
     Examples
     --------
