@@ -42,10 +42,11 @@ def demo(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train with a coordinator and three or more organisations, each a process of its own with its own home.
+    """Run a whole federation on this machine: a coordinator and three or more organisations.
 
-    Keys are set up without a dealer, detectors are trained from encrypted sums, and for
-    every organisation the result is compared with its own model and with pooled plaintext.
+    Each is a process of its own with its own home. Keys are set up without a
+    dealer, two detectors are trained from encrypted sums, and the result is
+    compared with each organisation's own model and with pooled plaintext.
 
     [bold]Examples[/bold]
 
