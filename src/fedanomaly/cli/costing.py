@@ -78,7 +78,7 @@ def plan(detector: Detector, *, rows: int, features: int, members: int, threshol
     """
     sample = min(rows, SAMPLE_ROWS, max(SAMPLE_CELLS // features, 1000))
     copies = max(1, round(rows / sample))
-    X = np.random.default_rng(0).normal(size=(sample, features))
+    rows_drawn = np.random.default_rng(0).normal(size=(sample, features))
     state, costs = detector.initial_state(features), []
     while (step := detector.next_step(state)) is not None and len(costs) < MAX_STEPS:
         quantiser = Quantiser(step=step, members=members)
@@ -86,7 +86,7 @@ def plan(detector: Detector, *, rows: int, features: int, members: int, threshol
             members=members, threshold=threshold, field_bits=quantiser.field_bits, fields=quantiser.entries
         )
         began = time.perf_counter()
-        statistics = detector.local(step, X, state)
+        statistics = detector.local(step, rows_drawn, state)
         # One member has rows / members of them; the sample took this long for its own.
         local_s = (time.perf_counter() - began) * rows / members / sample
         costs.append(

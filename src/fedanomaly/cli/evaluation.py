@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fedanomaly.errors import DataError
@@ -58,4 +57,4 @@ def _truth(labels: pa.Array | pa.ChunkedArray) -> np.ndarray:
         raise DataError(f"labels of type {kind} are no numbers", hint="use 0 for normal and 1 for anomalous rows")
     if labels.null_count:
         raise DataError("some labels are missing")
-    return pc.not_equal(pc.cast(labels, pa.float64()), 0.0).to_numpy(zero_copy_only=False)
+    return np.asarray(labels.cast(pa.float64())) != 0.0

@@ -79,12 +79,12 @@ def create_app(service: NodeService, token: str) -> FastAPI:
 def _add_reading(app: FastAPI, service: NodeService) -> None:
     @app.get("/v1/status", operation_id="status")
     def status() -> StatusView:
-        """The node and its federation at a glance."""
+        """Return the node and its federation at a glance."""
         return service.status
 
     @app.get("/v1/datasets", operation_id="datasets")
     def datasets() -> list[DatasetView]:
-        """The local data sets, newest snapshot of each."""
+        """Return the local data sets, the newest snapshot of each."""
         return service.datasets.list()
 
     @app.post("/v1/jobs", operation_id="train", status_code=202)
@@ -97,12 +97,12 @@ def _add_reading(app: FastAPI, service: NodeService) -> None:
 
     @app.get("/v1/jobs", operation_id="jobs")
     def jobs() -> list[JobView]:
-        """All jobs of the federation's log, oldest first."""
+        """Return all jobs of the federation's log, oldest first."""
         return service.jobs
 
     @app.get("/v1/jobs/{job}", operation_id="job")
     def job(job: str) -> JobView:
-        """One job and its rounds."""
+        """Return one job and its rounds."""
         for view in service.jobs:
             if view.id == job:
                 return view
@@ -110,7 +110,7 @@ def _add_reading(app: FastAPI, service: NodeService) -> None:
 
     @app.get("/v1/events", operation_id="events")
     def events(after: Annotated[int, Query(ge=0)] = 0) -> EventsView:
-        """What happened at this node after a cursor, oldest first."""
+        """Return what happened at this node after a cursor, oldest first."""
         found = service.feed.after(after)[:MAX_EVENTS]
         views = [EventView(cursor=entry.cursor, at=entry.at, name=entry.name, details=entry.details) for entry in found]
         return EventsView(events=views, cursor=found[-1].cursor if found else after)
@@ -119,12 +119,12 @@ def _add_reading(app: FastAPI, service: NodeService) -> None:
 def _add_models(app: FastAPI, service: NodeService) -> None:
     @app.get("/v1/models", operation_id="models")
     def models() -> list[ModelView]:
-        """The newest version of every model of this node."""
+        """Return the newest version of every model of this node."""
         return [model_view(lineage) for lineage in service.models.newest()]
 
     @app.get("/v1/models/{name}", operation_id="model")
     def model(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> ModelView:
-        """Where a model came from."""
+        """Return where a model came from."""
         return model_view(service.models.load(name, version).lineage)
 
     @app.get(
@@ -134,7 +134,7 @@ def _add_models(app: FastAPI, service: NodeService) -> None:
         responses={200: {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}}},
     )
     def state(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:
-        """The canonical bytes of a model's state."""
+        """Return the canonical bytes of a model's state."""
         return Response(service.models.load(name, version).state.to_bytes(), media_type=OCTETS)
 
     @app.post(
@@ -149,7 +149,7 @@ def _add_models(app: FastAPI, service: NodeService) -> None:
         },
     )
     async def score(request: Request, name: str, version: Annotated[int | None, Query(ge=1)] = None) -> ScoresView:
-        """Scores of rows: high is anomalous, -1 is an outlier."""
+        """Return the scores of rows: high is anomalous, -1 is an outlier."""
         body = await _body(request)
         return await run_in_threadpool(_scores, service, name, version, body)
 

@@ -70,9 +70,7 @@ class EncryptedFiles:
         """
         properties = self._factory.file_decryption_properties(self._connection)
         try:
-            with path.open("rb") as file:
-                if file.read(len(_MAGIC)) != _MAGIC:  # plain files would be read as well
-                    raise _WrongKeyError
+            _check_encrypted(path)
             with pq.ParquetFile(path, decryption_properties=properties) as file:
                 yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
         except (pa.ArrowException, OSError, _WrongKeyError):
@@ -117,7 +115,14 @@ class EncryptedWriter:
 
 
 class _WrongKeyError(Exception):
-    """A wrapped key does not open."""
+    """A wrapped key does not open, or there is none."""
+
+
+def _check_encrypted(path: Path) -> None:
+    # The reader would take a plain file as well, which anybody can write.
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise _WrongKeyError
 
 
 class _Wrapper(pe.KmsClient):

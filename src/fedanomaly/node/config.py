@@ -13,6 +13,7 @@ from fedanomaly.errors import ConfigError
 from fedanomaly.protocol import Policy
 from fedanomaly.transport.wire import MAX_WAIT_S
 
+
 class _FileSettings(BaseSettings):
     """Settings of a TOML file; a variable of the environment wins over it."""
 

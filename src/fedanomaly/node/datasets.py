@@ -128,7 +128,9 @@ class Datasets:
             folder = self._folder / f"{name}-{secrets.token_hex(8)}"
             make_folder(folder)
             try:
-                snapshot = self._write(name, source, plan, folder, contents, progress or (lambda _rows: None))
+                snapshot = self._write(
+                    name, source, plan, folder=folder, contents=contents, progress=progress or (lambda _rows: None)
+                )
             except BaseException:
                 shutil.rmtree(folder)
                 raise
@@ -202,6 +204,7 @@ class Datasets:
         name: str,
         source: FileSource,
         plan: Plan,
+        *,
         folder: Path,
         contents: Contents,
         progress: Progress,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fedanomaly.node.home import Home, Membership
 from fedanomaly.node.keystore import Keystore
-from fedanomaly.node.service import PATIENCE
+from fedanomaly.node.upstream import client_of
 from fedanomaly.protocol import Enrol, seal
-from fedanomaly.transport import CoordinatorClient, Invitation
+from fedanomaly.transport import Invitation
 
 
 def enrol(home: Home, keystore: Keystore, invitation: Invitation) -> Membership:
@@ -40,13 +40,7 @@ def enrol(home: Home, keystore: Keystore, invitation: Invitation) -> Membership:
     )
     home.check_membership(membership)
     post = seal(keystore, invitation.federation, Enrol.kind, Enrol(name=invitation.name).to_bytes())
-    with CoordinatorClient(
-        invitation.url,
-        signer=keystore,
-        coordinator=invitation.coordinator,
-        federation=invitation.federation,
-        patience=PATIENCE,
-    ) as client:
+    with client_of(membership, keystore) as client:
         client.federation()
         client.enrol(invitation, post.envelope)
     home.enrolled(membership)

@@ -96,7 +96,7 @@ def _numbers(column: pa.Array) -> npt.NDArray[np.uint64]:
 
 
 def _texts(column: pa.Array) -> npt.NDArray[np.uint64]:
-    encoded = pc.dictionary_encode(column)
+    encoded = column.dictionary_encode()
     cells = [_cell(text) for text in encoded.dictionary.to_pylist()]
     return np.array([*cells, _MISSING], dtype=np.uint64)[pc.fill_null(encoded.indices, -1).to_numpy()]
 

@@ -19,15 +19,16 @@ from fedanomaly import __version__
 from fedanomaly.errors import ConfigError, FedAnomalyError, UnavailableError
 from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.events import Feed
-from fedanomaly.node.home import Home, Membership
+from fedanomaly.node.home import Home
 from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.learner import Learners
 from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
+from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
 from fedanomaly.node.views import JobView, StatusView, jobs_of
 from fedanomaly.protocol import Entry, Job, JobRequest, JobState, Member, Post
 from fedanomaly.storage import SealedRows
-from fedanomaly.transport import CoordinatorClient, Patience
+from fedanomaly.types import State
 
 BOOT_BYTES = 32
 REQUEST_BYTES = 16
@@ -35,8 +36,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 LONG_WAIT_S = 5.0
 """After so long somebody who looks on wants to know whom everything waits for."""
 STOP_TIMEOUT_S = 30.0
-PATIENCE = Patience(connect_timeout_s=5.0, io_timeout_s=30.0, attempts=2, retry_for_s=5.0)
-"""Short: the loop itself tries again, for ever, and says so."""
 
 
 class Standstill:
@@ -174,7 +173,7 @@ class NodeService:
         """Do one turn; returns whether the coordinator answered. What goes wrong never ends the loop."""
         try:
             entries, head = self._client.feed(after=self._member.transcript.head, wait_s=wait_s)
-        except FedAnomalyError as error:
+        except Exception as error:  # noqa: BLE001 - whatever the other side sends, the loop goes on
             self._lost(error)
             return False
         with self._working:
@@ -249,16 +248,23 @@ class NodeService:
 
     def _keep_models(self) -> None:
         for job in self._member.transcript.jobs:
-            if job.request is None or job.state is not JobState.ACCEPTED:
-                continue
-            if job.request.request in self._kept:
+            request = job.request
+            if request is None or job.state is not JobState.ACCEPTED or request.request in self._kept:
                 continue
             state = self._member.state(job)
-            if state is None:  # this node took no part
-                continue
-            lineage = self.models.add(self._lineage(job, job.request), state)
-            self._kept.add(job.request.request)
-            self.feed.add("model-kept", model=lineage.name, model_version=lineage.version, job=lineage.request)
+            if state is not None:  # else this node took no part, or has not opened the last sum yet
+                self._kept.add(request.request)
+                self._keep_model(job, request, state)
+
+    def _keep_model(self, job: Job, request: JobRequest, state: State) -> None:
+        if self.models.has(request.model, request.request.hex()):
+            return
+        try:
+            lineage = self.models.add(self._lineage(job, request), state)
+        except FedAnomalyError as error:
+            self.feed.problem("model-lost", model=request.model, job=request.request.hex(), error=str(error))
+            return
+        self.feed.add("model-kept", model=lineage.name, model_version=lineage.version, job=lineage.request)
 
     def _lineage(self, job: Job, request: JobRequest) -> Lineage:
         transcript = self._member.transcript
@@ -300,11 +306,12 @@ class NodeService:
             self._connected = True
             self.feed.add("coordinator-reached", url=self._membership.url)
 
-    def _lost(self, error: FedAnomalyError) -> None:
+    def _lost(self, error: Exception) -> None:
         if self._stop.is_set():
             return
         self._connected = False
-        self.feed.problem("coordinator-unreachable", url=self._membership.url, error=str(error))
+        why = str(error) if isinstance(error, FedAnomalyError) else f"unexpected {type(error).__name__}"
+        self.feed.problem("coordinator-unreachable", url=self._membership.url, error=why)
         self._publish()
 
     def _publish(self) -> None:
@@ -330,14 +337,3 @@ class NodeService:
             epoch_state=epoch.state.value if epoch else None,
             open_job=job.request.request.hex() if job and job.request else None,
         )
-
-
-def client_of(membership: Membership, keystore: Keystore) -> CoordinatorClient:
-    """Return the connection of an enrolled node to its coordinator."""
-    return CoordinatorClient(
-        membership.url,
-        signer=keystore,
-        coordinator=membership.coordinator,
-        federation=membership.federation,
-        patience=PATIENCE,
-    )

@@ -174,7 +174,10 @@ def test_any_other_server_is_no_node(scripted):
 
 def test_an_unknown_code_is_still_an_error_of_ours(scripted):
     server, client = scripted
-    server.answers = [(400, b'{"code":"FA999","message":"new"}'), (503, b'{"code":"FA500","message":"busy","retry_after_s":7}')]
+    server.answers = [
+        (400, b'{"code":"FA999","message":"new"}'),
+        (503, b'{"code":"FA500","message":"busy","retry_after_s":7}'),
+    ]
 
     with pytest.raises(FedAnomalyError, match="new"):
         client.status()

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import structlog
 import uvicorn
 
 from fedanomaly.client import Client
@@ -138,6 +139,9 @@ def serving(home: Home, keystore: Keystore) -> Iterator[str]:
 def started(root: Path) -> Iterator[Federation]:
     founded(root)
     with ExitStack() as stack:
+        # What the threads say must not end up in what a test captures.
+        stack.callback(structlog.configure, **structlog.get_config())
+        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
         stack.enter_context(coordinator(root))
         found = Federation(root)
         for seed, name in enumerate(NAMES):

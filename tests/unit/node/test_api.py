@@ -51,7 +51,9 @@ def test_two_tokens_are_none(trained):
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:7420", "127.0.0.1.evil.example", "[::1]:80", "", "10.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:7420", "127.0.0.1.evil.example", "[::1]:80", "", "10.0.0.1"]
+)
 def test_a_page_whose_name_was_bound_to_this_machine_gets_nothing(http, host):
     answer = http.get("/v1/status", headers={"host": host})
 
@@ -96,7 +98,7 @@ def test_a_model_has_its_lineage_and_its_state(http):
     assert told["detector"] == "mahalanobis"
     assert state.headers["content-type"] == "application/octet-stream"
     assert b"mahalanobis" in state.content
-    assert http.get("/v1/models").json()[0]["name"] in {"again", "payments"}
+    assert "payments" in [entry["name"] for entry in http.get("/v1/models").json()]
 
 
 @pytest.mark.parametrize("path", ["/v1/models/unknown", "/v1/models/unknown/state", "/v1/models/payments?version=99"])

@@ -39,7 +39,10 @@ def test_every_row_is_either_trained_on_or_held_out(datasets, source):
 
     stored = pa.concat_tables([datasets.train(snapshot), datasets.holdout(snapshot)])
     original = pa.Table.from_batches(source.batches())
-    assert (snapshot.rows, snapshot.holdout_rows) == (datasets.train(snapshot).num_rows, datasets.holdout(snapshot).num_rows)
+    assert (snapshot.rows, snapshot.holdout_rows) == (
+        datasets.train(snapshot).num_rows,
+        datasets.holdout(snapshot).num_rows,
+    )
     assert 20 <= snapshot.holdout_rows <= 90
     assert sorted(stored["amount"].to_pylist()) == sorted(original["amount"].to_pylist())
 

@@ -28,7 +28,7 @@ def holder(home):
         text=True,
     )
     with process:
-        assert process.stdout and process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
 

@@ -162,7 +162,7 @@ def test_the_schema_of_a_job_is_that_of_its_snapshot(learners):
 class Failing(Mahalanobis):
     """Fails in a way that quotes a value."""
 
-    def local(self, step, X, state):
+    def local(self, step, X, state):  # noqa: N803 - scikit-learn's name
         raise ValueError(f"cannot use {X[0, 0]}")
 
 
@@ -181,7 +181,7 @@ def test_a_detector_that_fails_tells_no_value(learners):
 def test_scores_that_are_not_finite_are_noticed(learners, monkeypatch):
     learner = learners(request_of(learners))
     state = train(learner)
-    monkeypatch.setattr(Mahalanobis, "anomaly_scores", lambda _self, X: np.full(len(X), np.nan))
+    monkeypatch.setattr(Mahalanobis, "anomaly_scores", lambda _self, rows: np.full(len(rows), np.nan))
 
     assert not learner.scores_are_finite(state)
 
@@ -190,5 +190,3 @@ def test_scores_that_are_not_finite_are_noticed(learners, monkeypatch):
 def test_a_parameter_that_is_no_json_is_refused(value):
     with pytest.raises(DataError):
         canonical_params({"a": value})
-
-

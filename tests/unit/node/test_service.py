@@ -26,9 +26,15 @@ def test_every_member_keeps_the_same_model_of_a_job(trained):
 
 def test_a_model_tells_where_it_came_from(trained):
     (service, _) = trained.services
-    lineage = until(service.models.newest)[0]
+    until(service.models.newest)
+    lineage = service.models.load("payments", 1).lineage
 
-    assert (lineage.name, lineage.version, lineage.detector, lineage.dataset) == ("payments", 1, "mahalanobis", "payments")
+    assert (lineage.name, lineage.version, lineage.detector, lineage.dataset) == (
+        "payments",
+        1,
+        "mahalanobis",
+        "payments",
+    )
     assert lineage.requested_by == "north"
     assert [entry.step for entry in lineage.rounds] == list(range(len(lineage.rounds)))
     assert all(entry.members == ["north", "east", "south"] for entry in lineage.rounds)
@@ -40,7 +46,7 @@ def test_the_views_tell_the_rounds_of_a_job(trained):
     (job, *_) = service.jobs
 
     assert (job.state, job.requested_by, job.ready) == ("accepted", "north", ["north", "east", "south"])
-    assert [entry.step_name for entry in job.rounds][0] == "scale/rows"
+    assert job.rounds[0].step_name == "scale/rows"
     assert all(entry.message_bytes <= entry.sent_bytes <= 2 * entry.message_bytes + 500 for entry in job.rounds)
 
 

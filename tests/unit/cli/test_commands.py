@@ -1,0 +1,246 @@
+"""Commands as people type them: what they print, how they fail."""
+
+import json
+import re
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from fedanomaly.node.home import Home
+from tests.unit.node.federation import CHEAP, PASSPHRASE, SCHEMA, payments
+
+
+@pytest.fixture
+def rows(tmp_path):
+    pyarrow.csv.write_csv(payments(3, 300), tmp_path / "rows.csv")
+    return tmp_path / "rows.csv"
+
+
+@pytest.fixture
+def schema(tmp_path):
+    (tmp_path / "payments.toml").write_text(SCHEMA.to_toml())
+    return tmp_path / "payments.toml"
+
+
+@pytest.fixture
+def node(tmp_path):
+    return Home.create(tmp_path / "home", PASSPHRASE, cost=CHEAP).root
+
+
+def test_the_version_is_printed(process):
+    assert re.fullmatch(r"fedanomaly \d+\.\d+\.\d+\n", process("--version").stdout)
+
+
+def test_a_failure_ends_the_process_with_its_code_and_what_to_do(process):
+    ran = process("node", "status", code=1)
+
+    assert ran.stdout == ""
+    assert re.fullmatch(r"error FA100: .*is not the home of a node\nhint: run: fedanomaly node init\n", ran.stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "coordinator init", "coordinator invite", "coordinator run", "coordinator status",
+        "node init", "node enrol", "node run", "node status",
+        "schema infer", "schema check", "data add", "data list", "train", "score", "models", "cost",
+    ],
+)  # fmt: skip
+def test_every_command_helps_with_an_example(fedanomaly, command):
+    said = fedanomaly(*command.split(), "--help").stdout
+
+    assert "Example" in said
+    assert f"fedanomaly {command}" in said
+
+
+def test_a_schema_is_proposed_checked_and_agreed(fedanomaly, rows, tmp_path):
+    said = fedanomaly("schema", "infer", rows, "--label", "fraud", "--drop", "note", "--out", "s.toml")
+    assert "3 columns, 4 features" in said.stdout
+    assert "left out: note (dropped)" in said.stderr
+
+    printed = fedanomaly("schema", "infer", rows, "--label", "fraud", "--drop", "note").stdout
+    assert printed == (tmp_path / "s.toml").read_text()
+
+    assert (
+        "300 rows fit; 3 columns are used, ignored: note, fraud"
+        in fedanomaly("schema", "check", rows, "--schema", "s.toml").stdout
+    )
+    told = json.loads(fedanomaly("schema", "check", rows, "--schema", "s.toml", "--json").stdout)
+    assert told["columns"] == ["amount", "age", "kind"]
+
+
+def test_rows_that_do_not_fit_are_told_by_column(fedanomaly, schema, tmp_path):
+    (tmp_path / "bad.csv").write_text("amount,kind\n1.5,card\n")
+
+    said = fedanomaly("schema", "check", "bad.csv", "--schema", schema, code=1).stderr
+
+    assert said.startswith("error FA202: ")
+    assert "'age'" in said
+
+
+def test_a_schema_that_is_none_is_said(fedanomaly, rows):
+    assert "no schema can be read" in fedanomaly("schema", "check", rows, "--schema", "missing.toml", code=1).stderr
+
+
+def test_a_node_is_made_once(fedanomaly, tmp_path):
+    told = json.loads(fedanomaly("node", "init", "--home", "n", "--json").stdout)
+    assert (tmp_path / "n" / "keystore.json").stat().st_mode & 0o777 == 0o600
+    assert len(told["identity"]) == 64
+
+    said = fedanomaly("node", "init", "--home", "n", code=1).stderr
+    assert said == "error FA100: n is the home of a node already\nhint: choose another folder with --home\n"
+
+
+def test_the_home_is_below_the_users_home_unless_told_otherwise(fedanomaly, tmp_path):
+    fedanomaly("node", "init")
+    fedanomaly("node", "init", FEDANOMALY_HOME=str(tmp_path / "other"))
+
+    assert (tmp_path / ".fedanomaly" / "node" / "node.toml").exists()
+    assert (tmp_path / "other" / "node.toml").exists()
+
+
+def test_a_passphrase_may_come_from_a_private_file(fedanomaly, node, tmp_path):
+    file = tmp_path / "passphrase"
+    file.touch(mode=0o600)
+    file.write_text(PASSPHRASE + "\n")
+
+    fedanomaly("data", "list", "--home", node, "--passphrase-file", file, FEDANOMALY_PASSPHRASE="wrong wrong wrong")
+
+    file.chmod(0o644)
+    said = fedanomaly("data", "list", "--home", node, "--passphrase-file", file, code=1).stderr
+    assert "others may read" in said
+    assert (
+        "passphrase file cannot be read"
+        in fedanomaly("data", "list", "--home", node, "--passphrase-file", "missing", code=1).stderr
+    )
+
+
+def test_a_wrong_a_short_and_no_passphrase_are_refused(fedanomaly, node):
+    assert "passphrase is wrong" in fedanomaly("models", "--home", node, FEDANOMALY_PASSPHRASE="x" * 20, code=1).stderr
+    assert "at least 12" in fedanomaly("node", "init", "--home", "n", FEDANOMALY_PASSPHRASE="short", code=1).stderr
+    assert "--passphrase-file" in fedanomaly("models", "--home", node, FEDANOMALY_PASSPHRASE=None, code=1).stderr
+
+
+def test_no_option_takes_a_passphrase(fedanomaly):
+    said = fedanomaly("node", "run", "--help").stdout
+
+    assert not re.search(r"--passphrase(?!-file)", said)
+
+
+def test_data_are_added_listed_and_recognised_again(fedanomaly, node, rows, schema):
+    added = fedanomaly("data", "add", "payments", rows, "--schema", schema, "--label", "fraud", "--home", node)
+    assert added.stdout.startswith("added    payments: ")
+    assert "features amount, age, kind\nignored  note; label fraud lies apart" in added.stdout
+
+    again = json.loads(fedanomaly("data", "add", "payments", rows, "--label", "fraud", "--home", node, "--json").stdout)
+    assert not again["is_new"]
+    assert (again["generation"], again["ignored"]) == (1, ["note"])
+
+    (listed,) = json.loads(fedanomaly("data", "list", "--home", node, "--json").stdout)
+    assert listed["rows"] + listed["holdout_rows"] == 300
+    assert "payments" in fedanomaly("data", "list", "--home", node).stdout
+
+
+def test_without_a_schema_one_is_inferred_and_said(fedanomaly, node, rows):
+    added = fedanomaly("data", "add", "payments", rows, "--label", "fraud", "--drop", "note", "--home", node)
+
+    assert "inferred from this file" in added.stderr
+    assert "features amount, age, kind" in added.stdout
+
+
+def test_rows_to_hold_out_may_come_from_a_file(fedanomaly, node, rows, schema, tmp_path):
+    pq.write_table(payments(4, 50), tmp_path / "holdout.parquet")
+
+    added = fedanomaly(
+        "data", "add", "p", rows, "--schema", schema, "--holdout", "holdout.parquet", "--home", node, "--json"
+    )
+
+    told = json.loads(added.stdout)
+    assert (told["rows"], told["holdout_rows"]) == (300, 50)
+
+
+def test_a_column_is_either_used_or_left_out(fedanomaly, node, rows, schema):
+    said = fedanomaly("data", "add", "p", rows, "--schema", schema, "--drop", "age", "--home", node, code=1).stderr
+
+    assert "the schema has the column age" in said
+
+
+def test_a_node_that_does_not_run_trains_nothing(fedanomaly, node):
+    assert "no node runs" in fedanomaly("train", "payments", "--home", node, code=1).stderr
+    assert "not running; not enrolled" in fedanomaly("node", "status", "--home", node).stdout
+    assert json.loads(fedanomaly("node", "status", "--home", node, "--json").stdout) == {
+        "running": False,
+        "organisation": None,
+    }
+
+
+def test_a_node_that_is_not_enrolled_does_not_run(process, node):
+    assert "not enrolled" in process("node", "run", "--home", node, code=1).stderr
+
+
+def test_empty_lists_say_what_to_do(fedanomaly, node):
+    assert "fedanomaly data add" in fedanomaly("data", "list", "--home", node).stderr
+    assert "fedanomaly train" in fedanomaly("models", "--home", node).stderr
+
+
+def test_a_coordinator_is_made_and_invites(fedanomaly, tmp_path):
+    made = fedanomaly("coordinator", "init", "--name", "watch", "--members", "3", "--home", "c", "--json")
+    assert len(json.loads(made.stdout)["federation"]) == 64
+
+    invited = fedanomaly("coordinator", "invite", "North Bank", "--home", "c")
+    assert invited.stdout.startswith("fedanomaly-invite-")
+    assert invited.stdout.count("\n") == 1
+    assert "North Bank" in invited.stderr
+    told = json.loads(fedanomaly("coordinator", "invite", "South", "--home", "c", "--json").stdout)
+    assert told["organisation"] == "South"
+
+    assert "has not run yet" in fedanomaly("coordinator", "status", "--home", "c", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--members", "3", "--listen", "7400"], "address and a port"),
+        (["--members", "3", "--threshold", "3"], "threshold"),
+        (["--members", "3", "--listen", "0.0.0.0:7400"], "TLS"),
+    ],
+)
+def test_an_impossible_coordinator_is_refused(fedanomaly, arguments, said):
+    assert said in fedanomaly("coordinator", "init", "--name", "w", "--home", "c", *arguments, code=1).stderr
+
+
+def test_an_invitation_that_is_none_is_refused(fedanomaly, node):
+    assert "an invitation starts with" in fedanomaly("node", "enrol", "nonsense", "--home", node, code=1).stderr
+    assert "an invitation starts with" in fedanomaly("node", "enrol", "-", "--home", node, code=1).stderr
+
+
+@pytest.mark.parametrize("detector", ["loda", "mahalanobis"])
+def test_the_cost_of_a_job_is_known_before_it(fedanomaly, schema, detector):
+    asked = ["cost", "--rows", "50000", "--detector", detector, "--members", "4", "--threshold", "3"]
+    told = json.loads(fedanomaly(*asked, "--features", "4", "--json").stdout)
+
+    assert told["steps"][0]["name"] == "scale/rows"
+    assert all(step["message_bytes"] > 0 and step["seconds"] > 0 for step in told["steps"])
+    assert told["contribution_bytes_per_member"] == sum(step["message_bytes"] for step in told["steps"])
+    said = fedanomaly(*asked, "--schema", schema).stdout
+    assert f"{len(told['steps'])} rounds" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rows", "10"],
+        ["--rows", "10", "--features", "3", "--schema", "x.toml"],
+        ["--rows", "10", "--features", "3", "--members", "3", "--threshold", "3"],
+        ["--rows", "10", "--features", "3", "--param", "nonsense"],
+        ["--rows", "10", "--features", "3", "--param", "contamination=often"],
+        ["--rows", "10", "--features", "3", "--detector", "unknown"],
+    ],
+)
+def test_a_cost_that_cannot_be_told_is_refused(fedanomaly, arguments):
+    assert "error FA" in fedanomaly("cost", *arguments, code=1).stderr
+
+
+def test_a_wrong_option_is_a_usage_error(fedanomaly):
+    assert "No such option" in fedanomaly("cost", "--rowz", "3", code=2).stderr

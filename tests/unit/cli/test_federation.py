@@ -1,0 +1,138 @@
+"""Commands on the home of a node that runs in a real federation, and once it has stopped."""
+
+import json
+import signal
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from tests.unit.node.federation import payments, until
+
+
+@pytest.fixture
+def home(trained):
+    return trained.home.root
+
+
+@pytest.fixture
+def rows(tmp_path):
+    pyarrow.csv.write_csv(payments(21, 400), tmp_path / "rows.csv")
+    return tmp_path / "rows.csv"
+
+
+def test_training_shows_its_rounds_and_ends_with_a_model(fedanomaly, home):
+    ran = fedanomaly("train", "payments", "--detector", "mahalanobis", "--model", "shown", "--home", home)
+
+    # Which states are seen depends on when they are looked at; the last one always is.
+    assert "scale/rows  accepted  opened by north, east, south" in ran.stderr
+    assert "accepted (trained), ready: north, east, south" in ran.stderr
+    assert ran.stdout.startswith("model shown version 1: mahalanobis, ")
+
+
+def test_training_tells_machines_everything(fedanomaly, home):
+    asked = ["train", "payments", "--detector", "mahalanobis", "--param", "contamination=0.02", "--model", "told"]
+    told = json.loads(fedanomaly(*asked, "--home", home, "--json").stdout)
+
+    assert (told["state"], told["model_version"]) == ("accepted", 1)
+    assert told["params"]["contamination"] == 0.02
+
+
+def test_a_job_may_be_asked_for_and_followed_later(fedanomaly, home):
+    asked = json.loads(
+        fedanomaly(
+            "train", "payments", "--detector", "mahalanobis", "--model", "later", "--no-wait", "--home", home, "--json"
+        ).stdout
+    )
+
+    followed = fedanomaly("train", "payments", "--follow", asked["id"], "--home", home)
+
+    assert "model later version 1" in followed.stdout
+
+
+def test_an_interrupted_wait_leaves_the_job_alone(start, home, trained):
+    with start("train", "payments", "--detector", "mahalanobis", "--model", "cut", "--home", home) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+
+    assert process.returncode != 0
+    assert "job" in first
+    assert "--follow" in said
+    assert "Traceback" not in said
+    with trained.client() as node:
+        until(lambda: "cut" in [model["name"] for model in node.models()])
+
+
+def test_the_states_of_node_and_coordinator_are_told(fedanomaly, home, trained):
+    assert "reached" in fedanomaly("node", "status", "--home", home).stdout
+    told = json.loads(fedanomaly("node", "status", "--home", home, "--json").stdout)
+    assert told["running"]
+    assert told["epoch_state"] == "live"
+
+    coordinator = trained.root / "coordinator"
+    assert "3 of 3 members" in fedanomaly("coordinator", "status", "--home", coordinator).stdout
+    told = json.loads(fedanomaly("coordinator", "status", "--home", coordinator, "--json").stdout)
+    assert told["members"] == ["north", "east", "south"]
+
+
+def test_models_are_listed_with_where_they_came_from(fedanomaly, home):
+    assert "north, east, south" in fedanomaly("models", "--home", home).stdout
+    assert "payments" in [model["name"] for model in json.loads(fedanomaly("models", "--home", home, "--json").stdout)]
+
+
+def test_rows_are_scored_and_held_against_labels(fedanomaly, home, rows, tmp_path):
+    said = fedanomaly("score", "payments", rows, "--home", home).stdout
+    assert "rows       400" in said
+    assert "the most anomalous rows" in said
+
+    told = json.loads(
+        fedanomaly("score", "payments", rows, "--evaluate", "--label", "fraud", "--home", home, "--json").stdout
+    )
+    assert len(told["scores"]) == 400
+    assert told["evaluation"]["auroc"] > 0.8
+    assert told["outliers"] == sum(score > told["threshold"] for score in told["scores"])
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.parquet"])
+def test_scores_are_written_to_a_file(fedanomaly, home, rows, tmp_path, name):
+    told = json.loads(fedanomaly("score", "payments", rows, "--out", name, "--home", home, "--json").stdout)
+
+    assert "scores" not in told
+    written = pyarrow.csv.read_csv(tmp_path / name) if name.endswith("csv") else pq.read_table(tmp_path / name)
+    assert written.column_names == ["score", "prediction"]
+    assert written["prediction"].to_pylist().count(-1) == told["outliers"]
+
+
+def test_the_held_out_rows_need_no_file(fedanomaly, home):
+    told = json.loads(fedanomaly("score", "payments", "--evaluate", "--home", home, "--json").stdout)
+
+    assert told["rows"] == told["evaluation"]["rows"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["unknown", "rows.csv"], "no model unknown"),
+        (["payments", "rows.csv", "--evaluate"], "--evaluate takes --label"),
+        (["payments", "rows.csv", "--evaluate", "--label", "typo"], "no column typo"),
+        (["payments", "rows.csv", "--evaluate", "--label", "note"], "no numbers"),
+        (["payments", "missing.csv"], "no file"),
+        (["payments", "rows.csv", "--out", "scores.xlsx"], "no kind"),
+        (["payments", "empty.csv"], "no rows"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(fedanomaly, home, rows, arguments, said):
+    (rows.parent / "empty.csv").write_text("amount,age,kind\n")
+
+    assert said in fedanomaly("score", *arguments, "--home", home, code=1).stderr
+
+
+def test_models_of_a_stopped_node_are_there_as_well(fedanomaly, trained, rows):
+    (service, _) = trained.services
+    until(service.models.newest)
+    east = trained.homes[1].root
+
+    assert "payments" in fedanomaly("models", "--home", east).stdout
+    assert "rows       400" in fedanomaly("score", "payments", rows, "--home", east).stdout

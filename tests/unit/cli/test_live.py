@@ -1,0 +1,80 @@
+import io
+
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from fedanomaly.cli.evaluation import evaluate
+from fedanomaly.cli.live import JobView, Lines
+from fedanomaly.cli.output import size_text
+from fedanomaly.errors import DataError
+
+
+def entry(**changes):
+    told = {
+        "round": 0, "step": 0, "step_name": None, "state": "announced", "fields": 12_000, "message_bytes": 33_500,
+        "joined": [], "contributed": [], "opened_by": [],
+    }  # fmt: skip
+    return told | changes
+
+
+def told(state="running", rounds=(), **changes):
+    return {
+        "id": "ab" * 16,
+        "state": state,
+        "reason": "",
+        "ready": [],
+        "declined": {},
+        "rounds": list(rounds),
+        **changes,
+    }
+
+
+def test_the_picture_shows_steps_states_sizes_and_who():
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+
+    with JobView(console) as view:
+        view.show(told())
+        view.show(told(rounds=[entry(step_name="scale/0", state="collecting", joined=["north", "east"])]))
+
+    shown = console.file.getvalue()
+    assert "job abababababab running" in shown
+    for text in ("scale/0", "12,000", "33.5 KB", "collecting", "joined north, east"):
+        assert text in shown
+
+
+def test_every_change_is_one_line_and_said_once():
+    console = Console(file=io.StringIO(), width=200)
+    lines = Lines(console)
+
+    for _ in range(2):
+        lines.show(told(declined={"east": "FA402 refused"}, rounds=[entry(), entry(round=1, joined=["north"])]))
+    lines.show(told("void", reason="too few members"))
+
+    assert console.file.getvalue().splitlines() == [
+        "job abababababab running, declined: east",
+        "round 1  step 0  announced  joined north",
+        "job abababababab void (too few members)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (33_520, "33.5 KB"), (2.5e6, "2.5 MB"), (7e12, "7000.0 GB")]
+)
+def test_sizes_are_for_people(size, text):
+    assert size_text(size) == text
+
+
+def test_recall_counts_what_fits_into_the_budget():
+    scores, labels = [float(at) for at in range(200)], [0] * 198 + [1, 2]
+
+    found = evaluate(pa.array(scores).to_numpy(), pa.array(labels))
+
+    assert found["auroc"] == found["average_precision"] == 1.0
+    assert (found["recall_at_budget"], found["anomalies"]) == (0.5, 2)
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1], [0, None], ["a", "b"]])
+def test_labels_that_tell_nothing_are_refused(labels):
+    with pytest.raises(DataError):
+        evaluate(pa.array([1.0, 2.0]).to_numpy(), pa.array(labels))
