@@ -8,6 +8,7 @@ decide what opens: members hold each of its messages against their own rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 from fedanomaly.errors import MessageError, ProtocolError
 from fedanomaly.fhe import Accumulator, Ask, Contribution, DecryptionShare, Manifest, Preset
@@ -181,8 +182,8 @@ class Coordinator:
             return None
         if not any(job.epoch is epoch for job in self.transcript.jobs):
             return self._announce_test(epoch, number=0, passed=0)
-        untested = [entry for entry in self.transcript.epochs if not entry.tested]
-        return self._call() if len(untested) <= self.settings.attempts else None
+        failed = list(takewhile(lambda entry: not entry.tested, reversed(self.transcript.epochs)))
+        return self._call() if len(failed) < self.settings.attempts else None
 
     def _announce_test(self, epoch: Epoch, *, number: int, passed: int) -> Post:
         ask = Ask(
@@ -221,7 +222,9 @@ class Coordinator:
         if point is None or (not job.rounds and len(job.takes_part()) < self.settings.least):
             return self._end(job, JobState.VOID, self._too_few(job))
         if point.next_step.trained:
-            return self._end(job, JobState.ACCEPTED, "trained")
+            if job.accepted:
+                return self._end(job, JobState.ACCEPTED, "trained")
+            return self._end(job, JobState.VOID, "there is nothing to sum")
         tries = len(job.rounds) - job.rounds.index(point.previous) - 1 if point.previous else len(job.rounds)
         if tries >= self.settings.attempts or self._lost(job, point):
             return self._end(job, JobState.VOID, job.rounds[-1].reason if job.rounds else self._too_few(job))
@@ -332,7 +335,7 @@ class Coordinator:
 
     def _collecting(self, job: Job, round_: Round, now_s: float) -> Post | None:
         manifest = round_.posted
-        wanted = set(manifest.fixed or manifest.joined)
+        wanted = set(round_.awaited)
         arrived = set(round_.contributions)
         gone = wanted & job.declined.keys()
         if not wanted - gone <= arrived and now_s < round_.since + self.settings.contribute_s:

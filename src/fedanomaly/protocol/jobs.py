@@ -118,13 +118,10 @@ class Job:
             start = NextStep.from_bytes(ready.next_step)
             return Point(step=0, state_tag=ready.state_tag, next_step=start, fixed=(), previous=None)
         last = accepted[-1]
-        vote = last.winning_vote()
-        if vote is None:
-            raise ProtocolError("an accepted round has no quorum")
         return Point(
             step=len(accepted),
-            state_tag=vote.state_tag,
-            next_step=NextStep.from_bytes(vote.next_step),
+            state_tag=last.won.state_tag,
+            next_step=NextStep.from_bytes(last.won.next_step),
             fixed=accepted[0].contributors,
             previous=last,
         )

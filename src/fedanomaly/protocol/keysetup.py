@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fedanomaly.errors import ProtocolError, RefusedError
+from fedanomaly.errors import FedAnomalyError, ProtocolError, RefusedError
 from fedanomaly.protocol.capabilities import Rows, Secrets, Signer, Vault
 from fedanomaly.protocol.envelope import Post, seal
 from fedanomaly.protocol.epochs import Epoch, EpochState
@@ -82,10 +82,12 @@ class KeySetup:
             self._live[epoch.digest] = kept or self._finish(epoch, me, fetch)[0]
         return self._live[epoch.digest]
 
-    def save(self, epoch: Epoch) -> None:
-        """Keep the present form of an epoch's secrets, after keys were erased."""
-        if epoch.digest in self._live:
-            self._vault.save(_live(epoch), self._live[epoch.digest])
+    def forget(self, epoch: Epoch, job: int) -> None:
+        """Erase the group keys of all jobs of an epoch before `job`, in memory and at rest."""
+        secrets = self._live.get(epoch.digest)
+        if secrets:
+            secrets.forget(job)
+            self._vault.save(_live(epoch), secrets)
 
     def destroy(self, epoch: Epoch) -> None:
         """Destroy the secrets of an epoch that has ended."""
@@ -149,19 +151,24 @@ class KeySetup:
             self._rows.put([("confirm", epoch.digest, body)])
             self._vault.save(_live(epoch), secrets)
             self._live[epoch.digest] = secrets
-            self._vault.destroy(epoch.digest)
-            for to in range(1, epoch.members + 1):
-                self._rows.erase("deal", epoch.digest + item_int("receiver", to))
+        # Also after a crash in between: what dealing left behind goes before the confirmation does.
+        self._vault.destroy(epoch.digest)
+        for to in range(1, epoch.members + 1):
+            self._rows.erase("deal", epoch.digest + item_int("receiver", to))
         return self._post("confirm", body)
 
     def _finish(self, epoch: Epoch, me: int, fetch: Fetch) -> tuple[Secrets, bytes]:
         secrets = self._dealing(epoch, me)
-        for sender in range(1, epoch.members + 1):
-            if sender != me:
-                envelope = fetch(epoch.deals[sender, me].attachment)
-                info = epoch.deal_info(sender, me)
-                secrets.receive(sender, hello=epoch.hello_of(sender), info=info, envelope=envelope)
-        return secrets, secrets.finish(epoch.id, epoch.roster_hash)
+        try:
+            for sender in range(1, epoch.members + 1):
+                if sender != me:
+                    envelope = fetch(epoch.deals[sender, me].attachment)
+                    info = epoch.deal_info(sender, me)
+                    secrets.receive(sender, hello=epoch.hello_of(sender), info=info, envelope=envelope)
+            return secrets, secrets.finish(epoch.id, epoch.roster_hash)
+        except FedAnomalyError:
+            secrets.close()  # it is tried again at every look at the log: nothing may pile up
+            raise
 
     def _dealing(self, epoch: Epoch, me: int) -> Secrets:
         secrets = self._load(epoch.digest, epoch, me)

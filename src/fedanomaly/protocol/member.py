@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from fedanomaly.errors import FedAnomalyError, RefusedError, UnavailableError
 from fedanomaly.protocol.capabilities import Learner, Rows, Secrets, Signer, Vault
 from fedanomaly.protocol.envelope import Entry, Post
+from fedanomaly.protocol.epochs import Epoch
 from fedanomaly.protocol.jobs import SELF_TEST, Job, JobState
 from fedanomaly.protocol.keysetup import Fetch, KeySetup
 from fedanomaly.protocol.messages import KINDS, ContributionPost, Decline, JobRequest, Join, Statement
@@ -70,6 +71,7 @@ class Member:
         )
         self._running: dict[int, Learner] = {}
         self._settled: set[int] = set()
+        self._left: set[bytes] = set()
 
     def request(self, request: JobRequest) -> Post:
         """Return the signed request for a job."""
@@ -107,13 +109,12 @@ class Member:
         epoch = self.transcript.epoch
         if epoch is None or self._desk.signer.public_key not in epoch.call.identities:
             return
+        for ended in self.transcript.epochs[:-1]:
+            if ended.digest not in self._left:
+                yield from self._leave(ended, fetch)
         yield from self._setup.act(epoch, fetch)
         if epoch.confirmed:
-            for job in self.transcript.jobs:
-                if job.epoch is epoch and id(job) not in self._settled:
-                    yield from self._work(job, fetch)
-        for ended in self.transcript.epochs[:-1]:
-            self._setup.destroy(ended)
+            yield from self._jobs(epoch, fetch)
 
     def close(self) -> None:
         """Erase the epoch secrets from memory; what is kept on disk stays."""
@@ -123,8 +124,7 @@ class Member:
         """Return what a job has learnt at this node, or None."""
         if job.state is not JobState.ACCEPTED or not job.accepted:
             return None
-        kept = self._desk.rows.get("state", job.accepted[-1].posted.hash)
-        return State.from_bytes(kept) if kept else None
+        return self._desk.current(job.accepted[-1])
 
     def _recognise(self, entry: Entry) -> None:
         message = KINDS[entry.envelope.kind].from_bytes(entry.envelope.body)
@@ -134,8 +134,7 @@ class Member:
         elif isinstance(message, (ContributionPost, Statement)):
             round_ = self.transcript.rounds[message.manifest]
             me = round_.identities.index(self._desk.signer.public_key) + 1
-            join = round_.posted.join_of(me)
-            generation = join.generation if join else 0
+            generation = round_.joins[me].generation
         if not self._desk.ledger.recognise(message, generation):
             raise RefusedError(
                 f"this identity posted a {entry.envelope.kind} that this ledger does not know",
@@ -144,27 +143,38 @@ class Member:
 
     # Jobs
 
+    def _leave(self, epoch: Epoch, fetch: Fetch) -> Iterator[Post]:
+        """Catch up with what an ended epoch has taught, then destroy its secrets."""
+        yield from self._jobs(epoch, fetch)
+        self._setup.destroy(epoch)
+        self._left.add(epoch.digest)
+
+    def _jobs(self, epoch: Epoch, fetch: Fetch) -> Iterator[Post]:
+        for job in self.transcript.jobs:
+            if job.epoch is epoch and id(job) not in self._settled:
+                yield from self._work(job, fetch)
+
     def _work(self, job: Job, fetch: Fetch) -> Iterator[Post]:
         if self._desk.rows.get("settled", _key(job)) is not None:
             self._settled.add(id(job))
             return
         me = job.epoch.index_of(self._desk.signer.public_key)
-        secrets = self._setup.secrets(job.epoch, fetch)
         try:
+            secrets = self._setup.secrets(job.epoch, fetch)
             if me not in job.declined:
                 yield from self._take_part(job, me, secrets, fetch)
+            yield from Participant(self._desk, job, secrets, None).void()
         except UnavailableError:
             raise
         except FedAnomalyError as error:
             if job.state.final:
-                self._settle(job, secrets)
-            elif job.number != SELF_TEST:
+                self._settle(job)
+            elif job.number != SELF_TEST and me not in job.declined:
                 reason = f"{error.code} {error.public}"
                 yield self._desk.post(Decline(epoch=job.epoch.id, job=job.number, reason=reason))
             raise
-        yield from Participant(self._desk, job, secrets, None).void()
         if job.state.final:
-            self._settle(job, secrets)
+            self._settle(job)
 
     def _take_part(self, job: Job, me: int, secrets: Secrets, fetch: Fetch) -> Iterator[Post]:
         if not job.state.final:
@@ -185,16 +195,15 @@ class Member:
             self._running[id(job)] = learner
         return self._running[id(job)]
 
-    def _settle(self, job: Job, secrets: Secrets) -> None:
+    def _settle(self, job: Job) -> None:
         """Forget what a finished job leaves: frozen values, group keys, states on the way, the learner."""
         for round_ in job.rounds:
             self._desk.ledger.thaw(round_.ask)
-        kept = job.accepted[-1:] if job.state is JobState.ACCEPTED else []
+        kept = job.accepted[-1:] if self.state(job) else []
         for round_ in job.rounds:
             if round_.manifest and round_ not in kept:
                 self._desk.rows.erase("state", round_.manifest.hash)
-        secrets.forget(job.number + 1)
-        self._setup.save(job.epoch)
+        self._setup.forget(job.epoch, job.number + 1)
         self._desk.rows.put([("settled", _key(job), b"")])
         self._running.pop(id(job), None)
         self._settled.add(id(job))

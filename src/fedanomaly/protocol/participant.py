@@ -54,6 +54,11 @@ class Desk:
         """Return a signed message."""
         return seal(self.signer, self.log.federation, message.kind, message.to_bytes(), attachment)
 
+    def current(self, round_: Round) -> State | None:
+        """Return the state of an accepted round if this node computed the very one that was voted for."""
+        kept = self.rows.get("state", round_.posted.hash) if self.ledger.is_current(round_.posted) else None
+        return State.from_bytes(kept) if kept else None
+
 
 class Participant:
     """One member in one job, or in the self-test of a key epoch.
@@ -120,14 +125,22 @@ class Participant:
         RefusedError
             If the federation voted for another state than this node computes.
         """
-        state = self._learner.start()
-        for round_ in self._job.accepted:
+        done, state = self._latest()
+        for round_ in self._job.accepted[done:]:
             self._desk.ledger.accepted(round_)
             state = self._merge(round_, state, fetch)
-            vote = round_.winning_vote()
-            if vote is None or vote.state_tag != self._tag(state):
+            if round_.won.state_tag != self._tag(state):
                 raise RefusedError("the federation's state is not the one that this node computed")
+            self._desk.ledger.current(round_.posted)
         return state
+
+    def _latest(self) -> tuple[int, State]:
+        """Return how many accepted rounds need no more work here, and the state after them."""
+        for done, round_ in reversed(list(enumerate(self._job.accepted, 1))):
+            state = self._desk.current(round_)
+            if state is not None:
+                return done, state
+        return 0, self._learner.start()
 
     @property
     def _learner(self) -> Learner:
@@ -273,6 +286,9 @@ class Participant:
 
     def _vote(self, round_: Round, state: State | None, fetch: Fetch) -> Post:
         """Vote once; from outside every sum that is malformed or does not open looks the same."""
+        known = self._desk.ledger.voted(round_.posted)
+        if known is not None:
+            return self._desk.post(Vote.from_bytes(known))
         accept, tag, following = False, NO_TAG, TRAINED
         try:
             if state is None:
@@ -291,4 +307,5 @@ class Participant:
             state_tag=tag,
             next_step=following.to_bytes(),
         )
-        return self._desk.post(Vote.from_bytes(self._desk.ledger.vote(round_.posted, vote.to_bytes())))
+        self._desk.ledger.vote(round_.posted, vote.to_bytes())
+        return self._desk.post(vote)

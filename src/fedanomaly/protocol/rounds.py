@@ -140,6 +140,12 @@ class Round:
         """The set U that was closed with, or nobody yet."""
         return self.close.contributors if self.close else ()
 
+    @property
+    def awaited(self) -> tuple[int, ...]:
+        """Whose contributions the round waits for: who may be added, and every decryptor."""
+        manifest = self.posted
+        return tuple(sorted({*(manifest.fixed or manifest.joined), *manifest.decryptors}))
+
     def certificate(self) -> Certificate | None:
         """Return what the decryptors certify, once |D| - 1 of them agree."""
         if not self.manifest:
@@ -161,6 +167,14 @@ class Round:
                 return vote
         return None
 
+    @property
+    def won(self) -> Vote:
+        """The vote that made the sum current; raises ProtocolError while there is none."""
+        vote = self.winning_vote()
+        if vote is None:
+            raise ProtocolError("no quorum voted for this sum")
+        return vote
+
     def can_still_win(self) -> bool:
         """Whether the votes that are missing could make a quorum."""
         cast = Counter(vote for vote in self.votes.values() if vote.accept)
@@ -174,7 +188,7 @@ class Round:
             case RoundState.ANNOUNCED | RoundState.JOINING:
                 due, done = wanted, self.joins.keys()
             case RoundState.COLLECTING if self.abandoned is None:
-                due, done = self.posted.fixed or self.posted.joined, self.contributions.keys()
+                due, done = self.awaited, self.contributions.keys()
             case RoundState.COLLECTING | RoundState.CLOSED | RoundState.OPENING:
                 due, done = self.posted.decryptors, self.statements.keys()
             case RoundState.OPENED:
@@ -303,8 +317,8 @@ class Round:
             raise ProtocolError("an outcome is final")
         if (outcome is RoundState.VOID) == (self.opened is not None):
             raise ProtocolError("a sum that was published is accepted or rejected, any other round is void")
-        if outcome is RoundState.ACCEPTED and self.winning_vote() is None:
-            raise ProtocolError("no quorum voted for this sum")
+        if outcome is RoundState.ACCEPTED:
+            _ = self.won
 
         def apply() -> None:
             self.outcome, self.reason = outcome, message.reason

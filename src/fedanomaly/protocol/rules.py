@@ -330,12 +330,17 @@ class Ledger:
             ]
         )
 
-    def vote(self, manifest: Manifest, body: bytes) -> bytes:
-        """Record the one vote on a manifest; returns the vote that stands."""
-        known = self._rows.get("vote", manifest.hash)
-        if known is None:
-            self._rows.put([("vote", manifest.hash, body)])
-        return known or body
+    def current(self, manifest: Manifest) -> None:
+        """Record that the state after an accepted round is the one that was voted for."""
+        self._rows.put([("current", manifest.hash, b"")])
+
+    def is_current(self, manifest: Manifest) -> bool:
+        """Whether `current` was recorded."""
+        return self._rows.get("current", manifest.hash) is not None
+
+    def vote(self, manifest: Manifest, body: bytes) -> None:
+        """Record the one vote on a manifest; another one is refused (ReplayError)."""
+        self._rows.put([("vote", manifest.hash, body)])
 
     def voted(self, manifest: Manifest) -> bytes | None:
         """Return the vote that was cast, or None."""

@@ -172,7 +172,8 @@ class Transcript:
     def _dispatch(self, message: Message, envelope: Envelope) -> Apply:  # noqa: PLR0911, PLR0912 (the map of all messages)
         match message:
             case Founded():
-                return lambda: setattr(self, "settings", Settings.of(message))
+                settings = Settings.of(message)
+                return lambda: setattr(self, "settings", settings)
             case Enrol():
                 return self._enrol(message, envelope)
             case EpochCall():
@@ -305,8 +306,7 @@ class Transcript:
 
         def add() -> None:
             apply()
-            if current.manifest:
-                self._by_manifest[current.manifest.hash] = current
+            self._by_manifest[current.posted.hash] = current
 
         return add
 
