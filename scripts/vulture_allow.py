@@ -35,7 +35,9 @@ settings_cls
 dotenv_settings
 file_secret_settings
 
-# node and transport: what uvicorn and http-message-signatures read or call
+# services and transport: what uvicorn and http-message-signatures read or call
+force_exit
+handle_exit
 should_exit
 resolve_public_key
 validate_created_and_expires
@@ -49,6 +51,13 @@ feature_schema
 members_wanted
 opened_by
 started_at
+
+# transport: field of the progress that a coordinator shows
+voted
+
+# cli: fields of the demo's JSON
+ap
+recall
 
 # types: numpy's flag that makes an array constant
 writeable

@@ -19,14 +19,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(ran.stdout))
 
 
-PUBLIC = (
-    "Client",
-    "simulate",
-    "datasets.make_payments",
-    "detectors.Loda",
-    "detectors.Mahalanobis",
-    "errors.ShapeError",
-)
+PUBLIC = ("Client", "simulate", "datasets.make_payments", "detectors.Loda", "detectors.Mahalanobis")
 
 
 @pytest.fixture(scope="module")
