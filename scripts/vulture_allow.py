@@ -52,6 +52,9 @@ members_wanted
 opened_by
 started_at
 
+# simulation: a party killed and started again; the tests' faults
+restart
+
 # transport: field of the progress that a coordinator shows
 voted
 
