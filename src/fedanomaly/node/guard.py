@@ -33,9 +33,8 @@ class Guard:
         self._expected = f"Bearer {token}".encode("ascii")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401 or 421, or pass the request on."""
+        """Answer 401 or 421, or pass the request on; what is no HTTP request gets no answer."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
             return
         headers = list(scope["headers"])
         hosts = [value for name, value in headers if name == b"host"]

@@ -79,6 +79,7 @@ def _served(service: NodeService, token: str, listener: socket.socket) -> Iterat
         log_config=None,
         access_log=False,
         lifespan="off",
+        ws="none",
         server_header=False,
         timeout_graceful_shutdown=5,
     )

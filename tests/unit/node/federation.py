@@ -88,6 +88,9 @@ class Federation:
 
 @contextmanager
 def coordinator(root: Path) -> Iterator[None]:
+    # What its thread says must not end up in what a test captures.
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     app = create_app(root / "coordinator")
     port = app.state.home.config.listen_port
     config = uvicorn.Config(app, port=port, log_config=None, access_log=False, lifespan="on")
@@ -101,6 +104,7 @@ def coordinator(root: Path) -> Iterator[None]:
     finally:
         server.should_exit = True
         thread.join(20)
+        structlog.configure(**before)
 
 
 def founded(root: Path) -> None:
@@ -139,9 +143,6 @@ def serving(home: Home, keystore: Keystore) -> Iterator[str]:
 def started(root: Path) -> Iterator[Federation]:
     founded(root)
     with ExitStack() as stack:
-        # What the threads say must not end up in what a test captures.
-        stack.callback(structlog.configure, **structlog.get_config())
-        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
         stack.enter_context(coordinator(root))
         found = Federation(root)
         for seed, name in enumerate(NAMES):

@@ -53,3 +53,8 @@ def test_rows_that_do_not_fit_are_refused():
 
 def test_levels_and_numbers_of_a_text_file_are_not_guessed():
     assert types_of(SCHEMA) == {"amount": pa.float64(), "kind": pa.string()}
+
+
+def test_a_time_that_cannot_be_read_is_refused():
+    with pytest.raises(SchemaError, match="at"):
+        conformed(SCHEMA, pa.record_batch({**BATCHES[0], "at": ["noon", "later"]}))
