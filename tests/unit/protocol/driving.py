@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.fhe import Manifest
-from fedanomaly.protocol import Entry, Job, Post, Round, seal
-from fedanomaly.protocol.messages import KINDS, ManifestPost, Message
+from fedanomaly.protocol import Entry, EpochState, Job, Post, Round, seal
+from fedanomaly.protocol.messages import KINDS, Enrol, ManifestPost, Message
 from fedanomaly.simulation import Federation
 from tests.unit.protocol.toy import ToyLearner, toy_request, toy_rows
 
@@ -116,3 +118,48 @@ def read(post_or_entry: Post | Entry) -> Message:
     """Return the message of an envelope."""
     envelope = post_or_entry.envelope
     return KINDS[envelope.kind].from_bytes(envelope.body)
+
+
+def meddle(fed: Federation, change: Callable[[Post], Iterable[Post]]) -> None:
+    """Put somebody between the members and the log, who posts what `change` returns instead."""
+    honest = fed.post
+
+    def post(sent: Post) -> None:
+        for instead in change(sent):
+            honest(instead)
+
+    fed.post = post
+
+
+def recorded(fed: Federation) -> list[Post]:
+    """Return a list that grows by everything that members send, accepted or not."""
+    sent: list[Post] = []
+
+    def note(post: Post) -> Iterable[Post]:
+        sent.append(post)
+        return (post,)
+
+    meddle(fed, note)
+    return sent
+
+
+def enrol_all(fed: Federation) -> None:
+    """Enrol every party, and go no further than the call for the first key epoch."""
+    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        fed._append(post)
+    for party in fed.parties:
+        fed._append(seal(party.identity, fed._federation, "enrol", Enrol(name=party.name).to_bytes()))
+    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        fed._append(post)
+
+
+def set_up_to(fed: Federation, state: EpochState) -> None:
+    """Run honestly until the epoch is in a state; nobody has acted on it yet."""
+    for _ in range(100):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+            fed._append(post)
+        for party in fed.parties:
+            if fed.coordinator.transcript.epoch.state is state:
+                return
+            fed.step(party)
+    raise AssertionError(f"the epoch did not come to {state}")

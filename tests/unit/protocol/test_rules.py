@@ -415,3 +415,47 @@ def test_a_job_that_the_policy_forbids_is_declined(federation, policy):
     job = fed.train(toy_request())
     assert job.state is JobState.VOID
     assert job.declined[1].startswith("FA402")
+
+
+def test_an_orderly_stop_declares_open_manifests_void_and_the_step_is_tried_again(federation):
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "closed")
+    party, member = fed.parties[1], fed.members["org-1"]
+    for entry in fed.log[member.transcript.head :]:
+        member.accept(entry)
+    for post in member.retire():
+        fed.post(post)
+    assert not round_.statements[2][0].opens
+    assert not list(member.retire()) or round_.statements[2]
+    fed.restart(party.name)
+    fed.pump()
+    job = fed.coordinator.transcript.jobs[-1]
+    assert round_.state.value == "void"
+    assert job.state is JobState.ACCEPTED
+    assert fed.now_s == 0.0
+
+
+def test_a_member_that_has_opened_does_not_take_it_back_when_it_stops(federation):
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "closed")
+    fed.step(fed.parties[1])
+    member = fed.members["org-1"]
+    assert list(member.retire()) == []
+    assert round_.statements[2][0].opens
+
+
+def test_a_node_that_pins_identities_takes_part_with_no_others():
+    from fedanomaly.protocol import Policy, Settings
+    from fedanomaly.simulation import Federation, Party
+
+    parties = [Party(f"org-{index}", lambda _: ToyLearner(toy_rows(0))) for index in range(3)]
+    known = tuple(party.identity.public_key for party in parties)
+    parties[0].policy = Policy(identities=known)
+    parties[1].policy = Policy(identities=(*known[:2], b"\1" * 32))
+    fed = Federation(Settings(name="toy", members=3, threshold=2), parties)
+    with pytest.raises(Exception, match="did not come to life"):
+        fed.enrol()
+    assert {name for name, _ in fed.errors} == {"org-1"}
+    assert known[2].hex()[:16] in str(fed.errors[0][1])

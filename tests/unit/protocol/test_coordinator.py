@@ -1,0 +1,474 @@
+"""The coordinator: deadlines, attachments, and never stuck."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import pytest
+
+from fedanomaly.errors import CapacityError, MessageError, ProtocolError
+from fedanomaly.fhe import Preset
+from fedanomaly.protocol import EpochState, JobState, RoundState, Settings
+from fedanomaly.protocol.coordinator import MAX_DEAL_BYTES
+from fedanomaly.protocol.messages import TRAINED, Ready, Statement
+from tests.unit.protocol.driving import (
+    asked,
+    catch_up,
+    enrol_all,
+    job_of,
+    listen,
+    meddle,
+    pass_time,
+    read,
+    renew,
+    set_up_to,
+    signed_by,
+    teach,
+    until,
+)
+from tests.unit.protocol.federations import refold
+from tests.unit.protocol.toy import ToyLearner, toy_request, toy_rows
+
+
+def lose(fed, *names: str) -> None:
+    """Let members fall silent for good."""
+    fed.parties = [party for party in fed.parties if party.name not in names]
+
+
+def next_post(fed):
+    return next(iter(fed.coordinator.act(fed.now_s, fed.blobs.__getitem__)), None)
+
+
+# Attachments
+
+
+def due(fed, state: str):
+    """Return what the first member would post first, when a round is in a state."""
+    asked(fed)
+    until(fed, state)
+    assert not catch_up(fed, "org-0")
+    return next(iter(fed.members["org-0"].act(fed.blobs.__getitem__)))
+
+
+@pytest.mark.parametrize(("kind", "state"), [("contribution", "collecting"), ("statement", "closed")])
+def test_what_is_attached_to_a_round_is_checked_on_receipt(federation, kind, state):
+    fed = federation()
+    good = due(fed, state)
+    assert good.envelope.kind == kind
+    fed.coordinator.check(good.envelope, good.attachment)
+    with pytest.raises(MessageError, match="missing"):
+        fed.coordinator.check(good.envelope, None)
+    of_another_round = bytearray(good.attachment)
+    of_another_round[good.attachment.index(read(good).manifest)] ^= 1
+    beyond_the_prime = good.attachment[:-64] + b"\xff" * 64
+    for bad in (b"rubbish", good.attachment[:-1], good.attachment + b"\0", bytes(of_another_round), beyond_the_prime):
+        bent = signed_by(fed, 1, read(good), bad)
+        with pytest.raises(MessageError):
+            fed.coordinator.check(bent.envelope, bent.attachment)
+
+
+def test_nothing_is_attached_to_a_message_that_needs_nothing(federation):
+    fed = federation()
+    join = due(fed, "announced")
+    fed.coordinator.check(join.envelope, None)
+    stuffed = signed_by(fed, 1, read(join), b"x" * 100)
+    with pytest.raises(MessageError, match="no attachment"):
+        fed.coordinator.check(stuffed.envelope, stuffed.attachment)
+
+
+def test_a_deal_has_a_largest_size(federation):
+    fed = federation(enrol=False)
+    enrol_all(fed)
+    set_up_to(fed, EpochState.DEALING)
+    assert not catch_up(fed, "org-0")
+    good = next(iter(fed.members["org-0"].act(fed.blobs.__getitem__)))
+    fed.coordinator.check(good.envelope, good.attachment)
+    large = signed_by(fed, 1, read(good), bytes(MAX_DEAL_BYTES + 1))
+    with pytest.raises(MessageError, match="of this size"):
+        fed.coordinator.check(large.envelope, large.attachment)
+
+
+def test_a_post_is_stored_before_the_next_one_is_made(federation):
+    fed = federation(enrol=False)
+    posts = fed.coordinator.act(0.0, fed.blobs.__getitem__)
+    first = next(posts)
+    assert first.envelope.kind == "founded"
+    with pytest.raises(ProtocolError, match="stored and accepted"):
+        next(posts)
+
+
+def test_a_restarted_coordinator_says_what_it_would_have_said(federation):
+    fed = federation()
+    asked(fed)
+    for state in ("joining", "collecting", "closed", "opened"):
+        until(fed, state)
+        fed.now_s += 1000.0
+        before = next_post(fed)
+        refold(fed)
+        assert next_post(fed) == before
+        fed.now_s -= 1000.0
+
+
+def test_the_settings_of_the_log_stand_above_those_it_was_started_with(federation):
+    fed = federation(4, 2)
+    fed.coordinator._settings = Settings(name="other", members=9, threshold=5)
+    assert fed.coordinator.settings.members == 4
+
+
+# Members that never come
+
+
+def test_without_all_members_there_is_no_key_epoch(federation):
+    fed = federation(enrol=False)
+    enrol_all(fed)
+    del fed.log[-2:]
+    refold(fed)
+    fed.now_s = 1e6
+    assert next_post(fed) is None
+    assert fed.coordinator.transcript.epochs == []
+
+
+def test_a_set_up_waits_for_whoever_is_missing(federation):
+    fed = federation(enrol=False)
+    enrol_all(fed)
+    missing = fed.parties.pop()
+    pass_time(fed, 10_000, 5000)
+    assert fed.coordinator.transcript.epoch.state is EpochState.CALLED
+    fed.parties.append(missing)
+    fed.pump()
+    assert fed.coordinator.transcript.live is not None
+
+
+def test_a_job_that_too_few_are_ready_for_ends_void(federation):
+    fed = federation(4, 2)
+    lose(fed, "org-2", "org-3")
+    asked(fed)
+    fed.pump()
+    assert job_of(fed).state is JobState.GATHERING
+    assert job_of(fed).waiting_for() == (3, 4)
+    pass_time(fed, 60)
+    assert job_of(fed).state is JobState.VOID
+    assert job_of(fed).reason == "2 members are ready from the same state, 3 are needed"
+    assert job_of(fed).waiting_for() == ()
+
+
+def test_a_job_that_nobody_is_ready_for_ends_void(federation):
+    fed = federation(3, 2)
+    asked(fed)
+    lose(fed, "org-0", "org-1", "org-2")
+    pass_time(fed, 80)
+    assert job_of(fed).state is JobState.VOID
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_job_with_nothing_to_sum_ends_void_and_holds_nobody_up(federation, bad):
+    """Also if a single bad member is the last that did not decline."""
+    fed = federation(3, 2)
+
+    class Idle(ToyLearner):
+        def next_step(self, state):
+            return None
+
+    if not bad:
+        for index in range(3):
+            teach(fed, f"org-{index}", Idle(toy_rows(index)))
+        job = fed.train(toy_request())
+        assert job.reason == "there is nothing to sum"
+    else:
+        asked(fed)
+        until(fed, "joining")
+        ready = Ready(
+            epoch=job_of(fed).epoch.id, job=1, generation=1, state_tag=bytes(32), next_step=TRAINED.to_bytes()
+        )
+        job = job_of(fed)
+        job.ready[3] = ready
+        lose(fed, "org-0", "org-1", "org-2")
+        for index in (1, 2):
+            job.declined[index] = "away"
+        pass_time(fed, 80)
+    assert job.state is JobState.VOID
+    assert next_post(fed) is None
+
+
+# Deadlines of a round
+
+
+def test_a_round_that_too_few_join_is_void_and_tried_as_often_as_the_settings_say(federation):
+    fed = federation(3, 2, attempts=2)
+    asked(fed)
+    until(fed, "announced")
+    lose(fed, "org-2")
+    pass_time(fed, 200)
+    job = job_of(fed)
+    assert [entry.state for entry in job.rounds] == [RoundState.VOID] * 2
+    assert job.rounds[0].reason == job.reason == "too few members joined"
+    assert job.state is JobState.VOID
+
+
+def test_a_later_step_without_a_member_of_the_fixed_set_is_void(federation):
+    fed = federation(6, 2)
+    asked(fed)
+    until(fed, "announced", step=1)
+    lose(fed, "org-5")
+    pass_time(fed, 80)
+    assert job_of(fed).rounds[1].reason == "a member of the job's fixed set did not join"
+
+
+def test_a_member_that_declines_is_not_waited_for(federation):
+    fed = federation(6, 2)
+
+    class Broken(ToyLearner):
+        def local(self, step, state):
+            raise CapacityError("too wide")
+
+    teach(fed, "org-5", Broken(toy_rows(5)))
+    job = fed.train(toy_request())
+    assert job.state is JobState.ACCEPTED
+    assert job.declined == {6: "FA303 the step does not fit"}
+    assert job.rounds[0].contributors == (1, 2, 3, 4, 5)
+
+
+def test_whoever_does_not_contribute_in_time_is_left_out(federation):
+    fed = federation(6, 2)
+    asked(fed)
+    round_ = until(fed, "collecting")
+    lose(fed, "org-5")
+    fed.pump()
+    assert round_.state is RoundState.COLLECTING
+    assert round_.waiting_for(()) == (6,)
+    pass_time(fed, 120)
+    assert round_.contributors == (1, 2, 3, 4, 5)
+    assert job_of(fed).state is JobState.ACCEPTED
+
+
+def test_too_few_contributions_in_time_are_certified_void_by_the_decryptors(federation):
+    fed = federation(4, 3)
+    asked(fed)
+    round_ = until(fed, "collecting")
+    lose(fed, "org-3")
+    pass_time(fed, 140)
+    assert round_.state is RoundState.VOID
+    assert round_.reason == "too few contributions arrived"
+    assert round_.certificate().void
+
+
+def test_a_decryptor_that_does_not_contribute_ends_the_round(federation):
+    fed = federation(6, 2)
+    asked(fed)
+    round_ = until(fed, "collecting")
+    assert round_.posted.decryptors == (1, 2, 3, 4)
+    fed.parties = fed.parties[1:]
+    pass_time(fed, 140)
+    assert round_.state is RoundState.VOID
+    assert round_.reason == "a decryptor did not contribute"
+    pass_time(fed, 200)
+    assert job_of(fed).state is JobState.ACCEPTED
+    assert job_of(fed).rounds[-1].contributors == (2, 3, 4, 5, 6)
+
+
+def test_a_decryptor_outside_the_fixed_set_is_waited_for(federation):
+    """A second job over rows that were opened without it: it decrypts, and is not added."""
+    fed = federation(5, 3)
+    asked(fed, 1)
+    first = until(fed, "announced")
+    last = fed.parties.pop()
+    pass_time(fed, 140)
+    assert first.contributors == (1, 2, 3, 4)
+    assert job_of(fed, 1).state is JobState.ACCEPTED
+    fed.parties.append(last)
+    fed.restart(last.name)
+    fed.pump()
+    asked(fed, 2)
+    second = until(fed, "collecting")
+    assert second.posted.fixed == (1, 2, 3, 4)
+    assert second.posted.decryptors == (1, 2, 3, 4, 5)
+    listen(fed, "org-0", "org-1", "org-2", "org-3")
+    assert next_post(fed) is None
+    assert second.waiting_for(()) == (5,)
+    fed.pump()
+    assert job_of(fed, 2).state is JobState.ACCEPTED
+
+
+def test_a_decryptor_that_says_void_ends_the_round(federation):
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "closed")
+    catch_up(fed, "org-3")
+    ledger = fed.members["org-3"]._desk.ledger
+    statement = ledger.state(fed.members["org-3"].transcript.round_of(round_.posted.hash), me=4, opens=False)
+    fed.post(signed_by(fed, 4, statement))
+    fed.pump()
+    assert round_.abandoned == "a decryptor declared the manifest void"
+    assert round_.outcome is RoundState.VOID
+    assert job_of(fed).state is JobState.ACCEPTED
+
+
+def test_a_decryptor_that_does_not_answer_ends_the_round_and_blocks_its_rows(federation):
+    """Three of four said OPEN: the sum never opened, but the rows count as opened."""
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "closed")
+    listen(fed, "org-0", "org-1", "org-2")
+    assert next_post(fed) is None
+    assert round_.waiting_for(()) == (4,)
+    fed.now_s += 60.0
+    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        fed._append(post)
+    assert round_.abandoned == "a decryptor did not answer"
+    assert round_.certificate().contributors == (1, 2, 3, 4)
+    pass_time(fed, 300)
+    assert round_.outcome is RoundState.VOID
+    job = job_of(fed)
+    assert job.state is JobState.ACCEPTED
+    assert job.rounds[1].posted.fixed == (1, 2, 3, 4)
+
+
+def test_an_abandoned_round_without_a_certificate_ends_at_its_deadline(federation):
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "closed")
+    lose(fed, "org-1", "org-2", "org-3")
+    pass_time(fed, 60)
+    assert round_.abandoned == "a decryptor did not answer"
+    assert round_.certificate() is None
+    assert round_.outcome is None
+    pass_time(fed, 60)
+    assert round_.outcome is RoundState.VOID
+
+
+def test_too_few_votes_in_time_reject_the_sum(federation):
+    fed = federation(4, 3)
+    asked(fed)
+    round_ = until(fed, "opened")
+    lose(fed, "org-3")
+    pass_time(fed, 120)
+    assert round_.outcome is RoundState.REJECTED
+    assert round_.reason == "too few members voted in time"
+    assert job_of(fed).state is JobState.REJECTED
+    assert all(member.state(job_of(fed)) is None for member in fed.members.values())
+
+
+def test_votes_that_cannot_agree_any_more_reject_the_sum_at_once(federation):
+    fed = federation(4, 3)
+
+    class Odd(ToyLearner):
+        def merge(self, step, total, state):
+            return state.with_arrays(odd=total[step.fields[0].name])
+
+    teach(fed, "org-3", Odd(toy_rows(3)))
+    job = fed.train(toy_request())
+    assert job.rounds[0].reason == "the members do not agree on the sum"
+    assert job.state is JobState.REJECTED
+
+
+# The self-test
+
+
+def spoil_tests(fed, spoilt) -> None:
+    """Replace the third member's contribution to a self-test by another one, while `spoilt()`."""
+
+    def change(post):
+        log = fed.coordinator.transcript
+        if post.envelope.kind == "contribution" and post.envelope.sender == fed.parties[2].identity.public_key:
+            round_ = log.round_of(read(post).manifest)
+            if round_.ask.kind == "test" and spoilt():
+                bent = bytearray(post.attachment)
+                bent[-100] ^= 1
+                return (signed_by(fed, 3, read(post), bytes(bent)),)
+        return (post,)
+
+    meddle(fed, change)
+
+
+def test_a_self_test_that_fails_leads_to_new_keys_as_often_as_the_settings_say(federation):
+    fed = federation(enrol=False, attempts=3)
+    enrol_all(fed)
+    spoil_tests(fed, lambda: True)
+    pass_time(fed, 200)
+    log = fed.coordinator.transcript
+    assert len(log.epochs) == 3
+    assert log.live is None
+    assert {job.state for job in log.jobs} == {JobState.REJECTED}
+    assert next_post(fed) is None
+
+
+def test_after_a_failed_self_test_the_next_key_epoch_may_live(federation):
+    fed = federation(enrol=False, attempts=2)
+    enrol_all(fed)
+    spoil_tests(fed, lambda: len(fed.coordinator.transcript.epochs) % 2 == 1)
+    pass_time(fed, 100)
+    log = fed.coordinator.transcript
+    assert log.live is log.epochs[1]
+    fed._append(fed.coordinator.new_epoch())  # much later; that one failed long ago counts no more
+    pass_time(fed, 100)
+    assert log.live is log.epochs[3]
+    assert fed.train(toy_request()).state is JobState.ACCEPTED
+
+
+def test_a_self_test_that_stays_void_is_given_up(federation):
+    fed = federation(enrol=False, attempts=2)
+    enrol_all(fed)
+    meddle(fed, lambda post: () if post.envelope.kind == "contribution" else (post,))
+    pass_time(fed, 2000)
+    log = fed.coordinator.transcript
+    assert len(log.epochs) == 2
+    assert [job.reason for job in log.jobs] == ["the self-test did not pass"] * 2
+    assert [len(job.rounds) for job in log.jobs] == [2, 2]
+
+
+def test_every_ring_is_tested_before_an_epoch_lives(federation):
+    fed = federation()
+    (job,) = fed.coordinator.transcript.jobs
+    assert [entry.ask.preset for entry in job.accepted] == list(Preset)
+    with pytest.raises(ProtocolError, match="nobody asked"):
+        _ = job.asked
+
+
+# A round before its time
+
+
+def test_what_a_round_has_not_come_to_is_not_there(federation):
+    fed = federation()
+    asked(fed)
+    round_ = until(fed, "announced")
+    for missing in ("posted", "published", "won"):
+        with pytest.raises(ProtocolError):
+            getattr(round_, missing)
+    assert round_.certificate() is None
+
+
+def test_a_share_for_a_manifest_that_is_not_there_is_refused(federation):
+    fed = federation()
+    void = Statement(manifest=hashlib.sha256(b"").digest(), opens=False, contributors=())
+    with pytest.raises(ProtocolError, match="no such manifest"):
+        fed.coordinator.check(signed_by(fed, 1, void).envelope, None)
+
+
+def test_what_comes_too_late_for_a_round_is_refused(federation):
+    """The fold says no to the honest and to the coordinator alike."""
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "joining")
+    fed.step(fed.parties[1])
+    join = dataclasses.replace(read(fed.log[-1]), generation=7)
+    with pytest.raises(ProtocolError, match="joined already"):
+        fed.coordinator.transcript.check(signed_by(fed, 2, join).envelope)
+    fed.step(fed.parties[2])
+    last = fed.parties.pop()
+    fed.now_s += 60
+    until(fed, "collecting")
+    fed.parties.append(last)
+    with pytest.raises(ProtocolError, match="no more joins"):
+        fed.coordinator.transcript.check(signed_by(fed, 4, join).envelope)
+    assert round_.posted.joined == (1, 2, 3)
+
+
+def test_a_job_that_cannot_start_again_over_partly_new_rows_ends_void(federation):
+    fed = federation(4, 2)
+    assert fed.train(toy_request(1)).state is JobState.ACCEPTED
+    renew(fed, "org-3")
+    asked(fed, 2)
+    pass_time(fed, 600)
+    assert job_of(fed, 2).state is JobState.VOID
+    assert "another set was opened before" in str(fed.errors[-1][1])
