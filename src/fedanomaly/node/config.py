@@ -13,6 +13,8 @@ from fedanomaly.errors import ConfigError
 from fedanomaly.protocol import Policy
 from fedanomaly.transport.wire import MAX_WAIT_S
 
+IDENTITY_BYTES = 32
+
 
 class _FileSettings(BaseSettings):
     """Settings of a TOML file; a variable of the environment wins over it."""
@@ -57,6 +59,9 @@ class PolicyFile(_FileSettings):
     min_threshold: int = Field(
         default=2, description="Smallest decryption threshold; at least 2: so many members are needed to open anything."
     )
+    identities: list[str] = Field(
+        default=[], description="Public keys (hex) that a roster may hold; empty: whoever the coordinator enrolled."
+    )
     detectors: list[str] = Field(default=[], description="Detectors that may be trained; empty: all.")
     datasets: list[str] = Field(default=[], description="Local data sets that may take part; empty: all.")
     max_upload_bytes: int = Field(
@@ -74,10 +79,21 @@ class PolicyFile(_FileSettings):
         return Policy(
             min_members=self.min_members,
             min_threshold=self.min_threshold,
+            identities=tuple(_identity(text) for text in self.identities),
             detectors=tuple(self.detectors),
             datasets=tuple(self.datasets),
             max_message_bytes=self.max_upload_bytes,
         )
+
+
+def _identity(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != IDENTITY_BYTES:
+        raise ConfigError(f"policy.toml: identities: {text[:20]!r} is no public key of 64 hexadecimal digits")
+    return key
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)

@@ -152,11 +152,21 @@ class NodeService:
         """
         self._stop.set()
         held = self._working.acquire(timeout=STOP_TIMEOUT_S)
+        if held and self._connected:
+            self._retire()
         self._client.close()
         self._rows.close()
         if held:
             self._working.release()
         self.feed.add("node-stopped", organisation=self._membership.name)
+
+    def _retire(self) -> None:
+        """Declare void what was not answered yet, so that nobody waits for this node."""
+        try:
+            for post in self._member.retire():
+                self._send(post)
+        except FedAnomalyError as error:
+            self.feed.problem("post-refused", kind="statement", error=str(error))
 
     def _live(self) -> None:
         pause_s = 0.0

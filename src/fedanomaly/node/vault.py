@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedanomaly.errors import CryptoError, KeystoreError, MessageError
+from fedanomaly.errors import KeystoreError, MessageError
 from fedanomaly.fhe.secret import EpochSecrets
 from fedanomaly.node.durable import make_folder, remove_file
 from fedanomaly.node.keystore import Keystore
@@ -60,8 +60,6 @@ class SealedVault:
 
     def save(self, label: bytes, secrets: Secrets) -> None:
         """Replace kept secrets by their present form, durably."""
-        if not isinstance(secrets, EpochSecrets):
-            raise CryptoError("only secrets of this vault are kept in it")
         write_durably(self._path(label), secrets.seal(self._key, _context(label)))
 
     def destroy(self, label: bytes) -> None:

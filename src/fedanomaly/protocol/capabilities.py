@@ -60,6 +60,10 @@ class Rows(Protocol):
 class Secrets(Protocol):
     """A member's secrets of one key epoch; `fhe.secret.EpochSecrets` is one."""
 
+    def seal(self, key: bytes, context: bytes) -> bytes:
+        """Return all secrets sealed under a key of 32 bytes, bound to `context`."""
+        ...
+
     def hello(self) -> bytes:
         """Return the HPKE public key and the commitment to the group key part."""
         ...

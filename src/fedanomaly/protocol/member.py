@@ -11,7 +11,7 @@ from fedanomaly.protocol.epochs import Epoch
 from fedanomaly.protocol.jobs import SELF_TEST, Job, JobState
 from fedanomaly.protocol.keysetup import Fetch, KeySetup
 from fedanomaly.protocol.messages import KINDS, ContributionPost, Decline, JobRequest, Join, Statement
-from fedanomaly.protocol.participant import Desk, Participant
+from fedanomaly.protocol.participant import Desk, Participant, void
 from fedanomaly.protocol.rules import Ledger
 from fedanomaly.protocol.settings import Policy
 from fedanomaly.protocol.transcript import Transcript
@@ -116,6 +116,16 @@ class Member:
         if epoch.confirmed:
             yield from self._jobs(epoch, fetch)
 
+    def retire(self) -> Iterator[Post]:
+        """Yield VOID for every manifest that this member has not answered yet: an orderly stop.
+
+        After the next start it would stay silent about them; so the others know
+        at once, and the step is tried again.
+        """
+        job = self.transcript.open_job
+        if job and self._desk.signer.public_key in job.epoch.call.identities:
+            yield from void(self._desk, job, unasked=True)
+
     def close(self) -> None:
         """Erase the epoch secrets from memory; what is kept on disk stays."""
         self._setup.close()
@@ -163,7 +173,7 @@ class Member:
             secrets = self._setup.secrets(job.epoch, fetch)
             if me not in job.declined:
                 yield from self._take_part(job, me, secrets, fetch)
-            yield from Participant(self._desk, job, secrets, None).void()
+            yield from void(self._desk, job)
         except UnavailableError:
             raise
         except FedAnomalyError as error:

@@ -60,6 +60,31 @@ class Desk:
         return State.from_bytes(kept) if kept else None
 
 
+def void(desk: Desk, job: Job, *, unasked: bool = False) -> Iterator[Post]:
+    """Answer VOID about a manifest of which this member released nothing.
+
+    Parameters
+    ----------
+    desk : Desk
+        What the member brings.
+    job : Job
+        The fold of the job.
+    unasked : bool
+        Also if the coordinator has not given the manifest up: the member stops,
+        and would stay silent about it after its next start.
+    """
+    round_, me = job.open_round, job.epoch.index_of(desk.signer.public_key)
+    if round_ is None or round_.manifest is None or not (unasked or round_.abandoned is not None):
+        return
+    if me not in round_.manifest.decryptors or me in round_.statements or round_.opened:
+        return
+    try:
+        statement = desk.ledger.state(round_, me=me, opens=False)
+    except ProtocolError:
+        return  # it has said OPEN, or joined before its restart: it stays silent
+    yield desk.post(statement)
+
+
 class Participant:
     """One member in one job, or in the self-test of a key epoch.
 
@@ -103,19 +128,6 @@ class Participant:
                 yield self._vote(round_, state, fetch)
             case _:
                 return
-
-    def void(self) -> Iterator[Post]:
-        """Answer VOID, where the coordinator gave a manifest up and nothing was released."""
-        round_ = self._job.open_round
-        if round_ is None or round_.abandoned is None or round_.manifest is None:
-            return
-        if self._me not in round_.manifest.decryptors or self._me in round_.statements:
-            return
-        try:
-            statement = self._desk.ledger.state(round_, me=self._me, opens=False)
-        except ProtocolError:
-            return  # it has said OPEN, or joined before its restart: it stays silent
-        yield self._desk.post(statement)
 
     def catch_up(self, fetch: Fetch) -> State:
         """Return the current state, opening what was accepted and is not merged here yet.

@@ -109,6 +109,10 @@ class Policy:
         Smallest roster.
     min_threshold : int
         Smallest decryption threshold.
+    identities : tuple of bytes
+        Public keys that a roster may hold; empty: whoever the coordinator
+        enrolled. Pin them where the coordinator is not trusted to invite: t
+        members that it made up itself could open a contribution together.
     detectors : tuple of str
         Detectors that may be trained; empty: all that are known here.
     datasets : tuple of str
@@ -119,6 +123,7 @@ class Policy:
 
     min_members: int = 3
     min_threshold: int = 2
+    identities: tuple[bytes, ...] = ()
     detectors: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     max_message_bytes: int = 64 << 20
@@ -133,6 +138,9 @@ class Policy:
             return f"the roster has fewer than {self.min_members} members"
         if call.threshold < self.min_threshold:
             return f"the decryption threshold is below {self.min_threshold}"
+        strangers = [identity.hex()[:16] for identity in call.identities if identity not in self.identities]
+        if self.identities and strangers:
+            return f"the roster holds identities that are not pinned here: {', '.join(strangers)}"
         return None
 
     def refuses_job(self, request: JobRequest) -> str | None:

@@ -24,6 +24,7 @@ from fedanomaly.protocol import (
     Policy,
     Post,
     Rows,
+    Secrets,
     Settings,
     seal,
 )
@@ -54,7 +55,7 @@ class MemoryVault:
         sealed = self._sealed[label]
         return EpochSecrets.unseal(self._key, label, sealed, members=members, threshold=threshold, index=index)
 
-    def save(self, label: bytes, secrets: EpochSecrets) -> None:
+    def save(self, label: bytes, secrets: Secrets) -> None:
         """Replace kept secrets by their present form."""
         self._sealed[label] = secrets.seal(self._key, label)
 

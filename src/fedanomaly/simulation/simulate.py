@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,7 @@ class ArrayLearner:
     """
 
     def __init__(self, detector: Detector, rows: Floats, generation: int = 1) -> None:
-        self._detector = clone(detector)
+        self._detector = _copy(detector)
         self._rows = rows
         self.generation = generation
         self.schema = matrix_schema(rows.shape[1])
@@ -157,9 +158,9 @@ def simulate(detector: Detector, parts: Sequence[npt.ArrayLike], *, decryption_t
         state = _state_of(federation, job)
     finally:
         federation.close()
-    trained = clone(detector).with_state(state)
+    trained = _copy(detector).with_state(state)
     whole = np.vstack(arrays)
-    pooled = clone(detector).fit(whole)
+    pooled = _copy(detector).fit(whole)
     difference = np.abs(trained.anomaly_scores(whole) - pooled.anomaly_scores(whole))
     return Run(
         detector=trained,
@@ -167,6 +168,11 @@ def simulate(detector: Detector, parts: Sequence[npt.ArrayLike], *, decryption_t
         bytes_up=max(party.bytes_up for party in parties),
         max_abs_difference=float(difference.max()),
     )
+
+
+def _copy(detector: Detector) -> Detector:
+    # scikit-learn's clone is typed for anything that it may be given
+    return cast("Detector", clone(detector))
 
 
 def _state_of(federation: Federation, job: Job) -> State:
