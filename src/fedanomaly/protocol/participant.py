@@ -61,7 +61,7 @@ class Desk:
 
 
 def void(desk: Desk, job: Job, *, unasked: bool = False) -> Iterator[Post]:
-    """Answer VOID about a manifest of which this member released nothing.
+    """Answer VOID about manifests of which this member released nothing.
 
     Parameters
     ----------
@@ -73,16 +73,18 @@ def void(desk: Desk, job: Job, *, unasked: bool = False) -> Iterator[Post]:
         Also if the coordinator has not given the manifest up: the member stops,
         and would stay silent about it after its next start.
     """
-    round_, me = job.open_round, job.epoch.index_of(desk.signer.public_key)
-    if round_ is None or round_.manifest is None or not (unasked or round_.abandoned is not None):
-        return
-    if me not in round_.manifest.decryptors or me in round_.statements or round_.opened:
-        return
-    try:
-        statement = desk.ledger.state(round_, me=me, opens=False)
-    except ProtocolError:
-        return  # it has said OPEN, or joined before its restart: it stays silent
-    yield desk.post(statement)
+    me = job.epoch.index_of(desk.signer.public_key)
+    for round_ in job.rounds:
+        # Also once the round is over: until it is certified, nobody sums over these rows again.
+        if round_.manifest is None or round_.opened or not (unasked or round_.abandoned is not None):
+            continue
+        if me not in round_.manifest.decryptors or me in round_.statements:
+            continue
+        try:
+            statement = desk.ledger.state(round_, me=me, opens=False)
+        except ProtocolError:
+            continue  # it has said OPEN, or joined before its restart: it stays silent
+        yield desk.post(statement)
 
 
 class Participant:
