@@ -241,3 +241,15 @@ def test_it_is_known_whom_a_job_waits_for(federation, state):
         if len(parties) == 2 and head == len(fed.log):
             break
     assert job.waiting_for() == (3,)
+
+
+def test_a_job_gets_fresh_keys_once_most_of_the_quota_is_used(federation):
+    fed = federation(3, 2, quota=120)
+    assert fed.train(toy_request(1)).state is JobState.ACCEPTED
+    first = fed.coordinator.transcript.live
+    used = sum(entry.ask.layout.coefficients for entry in fed.coordinator.transcript.rounds.values())
+    for tag in range(2, 30):
+        job = fed.train(toy_request(tag))
+        assert job.state is JobState.ACCEPTED, (tag, used, job.reason)
+    assert len(fed.coordinator.transcript.epochs) > 1
+    assert fed.coordinator.transcript.live is not first
