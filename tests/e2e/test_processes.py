@@ -182,3 +182,23 @@ def test_homes_share_nothing_and_a_killed_member_is_named_by_the_others(organisa
     organisations.services.start("west", root, *arguments)
     until(lambda: organisations.clients["north"].models() != [], organisations.services)
     assert [model["name"] for model in organisations.clients["north"].models()] == ["readings"]
+
+
+def test_a_new_key_epoch_replaces_the_old_one_and_training_goes_on(organisations):
+    services, client = organisations.services, organisations.clients["north"]
+    client.train("readings", "mahalanobis", model="first").wait(TIMEOUT_S)
+    old = {name: set((organisations.folder / name / "epochs").iterdir()) for name in NAMES}
+    serving = next(service for service in services.running if service.name == "coordinator")
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(30) == 0
+    services.running.remove(serving)
+    services.run("coordinator", "new-epoch", "--home", str(organisations.coordinator))
+    services.start(
+        "coordinator", organisations.coordinator, "coordinator", "run", "--home", str(organisations.coordinator)
+    )
+    until(lambda: all(organisations.status(name)["epoch"] == 2 for name in NAMES), services)
+    until(lambda: all(organisations.status(name)["epoch_state"] == "live" for name in NAMES), services)
+    client.train("readings", "mahalanobis", model="second").wait(TIMEOUT_S)
+    for name in NAMES:
+        until(lambda name=name: not old[name] & set((organisations.folder / name / "epochs").iterdir()), services)
+    assert {model["name"] for model in client.models()} == {"first", "second"}

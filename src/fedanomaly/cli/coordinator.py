@@ -92,6 +92,25 @@ def run(home: CoordinatorHome = COORDINATOR_HOME) -> None:
     serve(home.expanduser())
 
 
+@app.command("new-epoch")
+def new_epoch(home: CoordinatorHome = COORDINATOR_HOME) -> None:
+    """Replace all keys: after one is lost or suspected. Stop the coordinator first.
+
+    The members set the new epoch up as soon as the coordinator runs again; then
+    the secrets of the old one are destroyed. A used-up quota does this by itself.
+
+    [bold]Example[/bold]
+
+        fedanomaly coordinator new-epoch
+    """
+    import asyncio
+
+    from fedanomaly.coordinator import Home, call_new_epoch
+
+    asyncio.run(call_new_epoch(Home(home.expanduser())))
+    done("a new key epoch is called for; start the coordinator again: fedanomaly coordinator run")
+
+
 @app.command()
 def status(home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> None:
     """Show members, key epoch, jobs and rounds, read from the log; also while the coordinator runs.

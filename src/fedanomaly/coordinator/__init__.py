@@ -7,6 +7,7 @@ and a test keep it so.
 from fedanomaly.coordinator.api import create_app
 from fedanomaly.coordinator.config import CoordinatorConfig, load_config
 from fedanomaly.coordinator.home import Home, Identity, create_invitation, federation_id, init_home
+from fedanomaly.coordinator.lifecycle import call_new_epoch
 from fedanomaly.coordinator.progress import read_status
 from fedanomaly.coordinator.server import run
 
@@ -14,6 +15,7 @@ __all__ = [
     "CoordinatorConfig",
     "Home",
     "Identity",
+    "call_new_epoch",
     "create_app",
     "create_invitation",
     "federation_id",

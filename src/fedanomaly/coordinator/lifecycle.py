@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fedanomaly.coordinator.home import Home
 from fedanomaly.coordinator.service import TICK_S, Service
 from fedanomaly.errors import FedAnomalyError
 
@@ -34,6 +35,24 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
+
+
+async def call_new_epoch(home: Home) -> None:
+    """Call for a new key epoch, on a home that nobody serves right now.
+
+    Raises
+    ------
+    UnavailableError
+        If a process serves the home.
+    ProtocolError
+        If a job is under way.
+    """
+    with home.lock():
+        service = await Service.open(home)
+        try:
+            await service.new_epoch()
+        finally:
+            await service.close()
 
 
 async def _tick(service: Service) -> None:

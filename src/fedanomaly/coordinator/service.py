@@ -203,6 +203,17 @@ class Service:
             await self._advance()
         return seq
 
+    async def new_epoch(self) -> None:
+        """Call for a new key epoch; the members set it up as soon as they see it.
+
+        Raises
+        ------
+        ProtocolError
+            If a job is under way.
+        """
+        async with self._lock:
+            await self._append(self._coordinator.new_epoch().envelope)
+
     async def tick(self) -> None:
         """Append what has become due."""
         async with self._lock:

@@ -7,42 +7,34 @@ decide what opens: members hold each of its messages against their own rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import takewhile
 
 from fedanomaly.errors import MessageError, ProtocolError
-from fedanomaly.fhe import Accumulator, Ask, Contribution, DecryptionShare, Manifest, Preset
+from fedanomaly.fhe import Ask, Contribution, DecryptionShare, Manifest, Preset
 from fedanomaly.protocol.capabilities import Signer
-from fedanomaly.protocol.envelope import Entry, Envelope, Post, seal, write_all
+from fedanomaly.protocol.conductor import NO_TAG, Blob, Conductor
+from fedanomaly.protocol.envelope import Entry, Envelope, Post, seal
 from fedanomaly.protocol.epochs import Epoch, EpochState
 from fedanomaly.protocol.jobs import SELF_TEST, Job, JobState, Point
 from fedanomaly.protocol.messages import (
-    Abandon,
     Announce,
-    Close,
     ContributionPost,
     EpochCall,
     JobEnd,
     JobStart,
-    ManifestPost,
     Message,
-    Opened,
-    Outcome,
     Roster,
     Statement,
 )
-from fedanomaly.protocol.rounds import Round, RoundState
+from fedanomaly.protocol.rounds import RoundState
 from fedanomaly.protocol.settings import Settings, policy_hash
 from fedanomaly.protocol.transcript import Transcript
-from fedanomaly.types.canonical import HASH_BYTES
 
-Blob = Callable[[bytes], bytes]
-"""Returns the attachment with a digest."""
-
-NO_TAG = bytes(HASH_BYTES)
 TEST_FIELDS = 64
 TEST_FIELD_BITS = 24
 MAX_DEAL_BYTES = 4 << 20
+WORN_AT = 0.75
 
 
 class Coordinator:
@@ -135,13 +127,22 @@ class Coordinator:
             return self._call() if len(log.members) == log.settings.members else None
         if epoch.state is not EpochState.LIVE:
             return self._set_up(epoch)
-        for digest, _, _ in log.waiting():
-            number = 1 + max(job.number for job in log.jobs if job.epoch is epoch)
-            return self._post(JobStart(epoch=epoch.id, job=number, request=digest))
-        return None
+        request = next(log.waiting(), None)
+        return self._start(epoch, request[0]) if request else None
+
+    def _start(self, epoch: Epoch, request: bytes) -> Post:
+        if self._is_worn(epoch):
+            return self._call()
+        number = 1 + max(job.number for job in self.transcript.jobs if job.epoch is epoch)
+        return self._post(JobStart(epoch=epoch.id, job=number, request=request))
+
+    def _is_worn(self, epoch: Epoch) -> bool:
+        """Whether so much of an epoch's quota is used that the next job gets fresh keys."""
+        rounds = (entry for entry in self.transcript.rounds.values() if entry.ask.epoch == epoch.id)
+        return sum(entry.ask.layout.coefficients for entry in rounds) > WORN_AT * self.settings.quota
 
     def new_epoch(self) -> Post:
-        """Return the call for a new key epoch: after a lost key, or a used-up quota.
+        """Return the call for a new key epoch: after a key was lost or is suspected.
 
         Raises
         ------
@@ -209,7 +210,7 @@ class Coordinator:
 
     def _job(self, job: Job, now_s: float, blob: Blob) -> Post | None:
         if job.open_round:
-            return self._round(job, job.open_round, now_s, blob)
+            return Conductor(self.transcript, self.settings, self._post).move(job, job.open_round, now_s, blob)
         if job.rounds and job.rounds[-1].state is RoundState.REJECTED:
             return self._end(job, JobState.REJECTED, "the members rejected a sum; the state before stands")
         return self._self_test(job) if job.number == SELF_TEST else self._go_on(job, now_s)
@@ -273,128 +274,3 @@ class Coordinator:
 
     def _end(self, job: Job, outcome: JobState, reason: str) -> Post:
         return self._post(JobEnd(epoch=job.epoch.id, job=job.number, outcome=outcome.value, reason=reason))
-
-    # Rounds
-
-    def _round(self, job: Job, round_: Round, now_s: float, blob: Blob) -> Post | None:
-        if round_.abandoned is not None:
-            return self._after_abandon(round_, now_s)
-        match round_.state:
-            case RoundState.ANNOUNCED | RoundState.JOINING:
-                return self._joining(job, round_, now_s)
-            case RoundState.COLLECTING:
-                return self._collecting(job, round_, now_s)
-            case RoundState.CLOSED | RoundState.OPENING:
-                return self._opening(round_, now_s, blob)
-            case _:
-                return self._voting(round_, now_s)
-
-    def _joining(self, job: Job, round_: Round, now_s: float) -> Post | None:
-        point = job.point() if job.request else None
-        fixed = (point.fixed if point else ()) or self._fixed_by_rows(job, round_)
-        expected = set(fixed or (job.takes_part() if job.request else range(1, job.epoch.members + 1)))
-        gone = expected & job.declined.keys()
-        if not expected - gone <= round_.joins.keys() and now_s < round_.since + self.settings.join_s:
-            return None
-        joined = tuple(sorted(round_.joins))
-        if len(joined) < self.settings.least:
-            return self._void(round_, "too few members joined")
-        if not set(fixed) <= set(joined):
-            return self._void(round_, "a member of the job's fixed set did not join")
-        previous = point.previous if point else None
-        certificate = previous.certificate() if previous else None
-        manifest = Manifest.build(
-            round_.ask,
-            joins=tuple(round_.joins[index] for index in joined),
-            decryptors=_decryptors(joined, fixed, round_.ask.threshold),
-            fixed=fixed,
-            previous=previous.opened.attachment if previous and previous.opened else NO_TAG,
-            certificate=write_all(certificate.statements) if certificate else b"",
-        )
-        return self._post(ManifestPost(manifest=manifest.raw))
-
-    def _fixed_by_rows(self, job: Job, round_: Round) -> tuple[int, ...]:
-        """Return the set that sums over the same rows were opened to before, if any.
-
-        Members insist on it (the differencing guard); naming it here lets another
-        job over the same rows run at all.
-        """
-        if job.request is None:
-            return ()
-        for earlier in reversed(list(self.transcript.rounds.values())):
-            manifest, certificate = earlier.manifest, earlier.certificate()
-            if manifest is None or manifest.ask.kind != "sum" or certificate is None or certificate.void:
-                continue
-            before = {earlier.identities[join.member - 1]: join.generation for join in manifest.joins}
-            opened = {earlier.identities[index - 1] for index in certificate.contributors}
-            now = {round_.identities[member - 1]: join.generation for member, join in round_.joins.items()}
-            if any(now.get(identity) == before[identity] for identity in opened):
-                named = (index for index, key in enumerate(round_.identities, 1) if key in opened)
-                return tuple(named)
-        return ()
-
-    def _collecting(self, job: Job, round_: Round, now_s: float) -> Post | None:
-        manifest = round_.posted
-        wanted = set(round_.awaited)
-        arrived = set(round_.contributions)
-        gone = wanted & job.declined.keys()
-        if not wanted - gone <= arrived and now_s < round_.since + self.settings.contribute_s:
-            return None
-        contributors = manifest.fixed or tuple(sorted(arrived & wanted))
-        if not set(contributors) <= arrived or not manifest.may_open(contributors):
-            return self._abandon(round_, "too few contributions arrived")
-        if not set(manifest.decryptors) <= arrived:
-            return self._abandon(round_, "a decryptor did not contribute")
-        digests = tuple(round_.contributions[index].attachment for index in contributors)
-        return self._post(Close(manifest=manifest.hash, contributors=contributors, contributions=digests))
-
-    def _opening(self, round_: Round, now_s: float, blob: Blob) -> Post | None:
-        manifest = round_.posted
-        said = {index: statement.opens for index, (statement, _) in round_.statements.items()}
-        if not all(said.values()):
-            return self._abandon(round_, "a decryptor declared the manifest void")
-        if set(said) != set(manifest.decryptors):
-            late = now_s >= round_.since + self.settings.statement_s
-            return self._abandon(round_, "a decryptor did not answer") if late else None
-        with Accumulator(manifest) as total:
-            for index in round_.contributors:
-                attached = blob(round_.contributions[index].attachment)
-                total.add(Contribution.from_bytes(attached, manifest))
-            for index in manifest.decryptors:
-                attached = blob(round_.statements[index][1].attachment)
-                total.add(DecryptionShare.from_bytes(attached, manifest))
-            masked = total.total()
-        return self._post(Opened(manifest=manifest.hash, contributors=round_.contributors), masked.to_bytes())
-
-    def _voting(self, round_: Round, now_s: float) -> Post | None:
-        if round_.winning_vote() is not None:
-            return self._outcome(round_, RoundState.ACCEPTED, "a quorum accepted the sum")
-        if not round_.can_still_win():
-            return self._outcome(round_, RoundState.REJECTED, "the members do not agree on the sum")
-        if now_s >= round_.since + self.settings.vote_s:
-            return self._outcome(round_, RoundState.REJECTED, "too few members voted in time")
-        return None
-
-    def _after_abandon(self, round_: Round, now_s: float) -> Post | None:
-        certificate = round_.certificate()
-        late = now_s >= round_.since + self.settings.statement_s
-        if certificate or late:
-            return self._void(round_, round_.abandoned or "abandoned")
-        return None
-
-    def _abandon(self, round_: Round, reason: str) -> Post:
-        return self._post(Abandon(manifest=round_.posted.hash, reason=reason))
-
-    def _void(self, round_: Round, reason: str) -> Post:
-        return self._outcome(round_, RoundState.VOID, reason)
-
-    def _outcome(self, round_: Round, outcome: RoundState, reason: str) -> Post:
-        return self._post(Outcome(ask=round_.ask.digest, outcome=outcome.value, reason=reason))
-
-
-def _decryptors(joined: tuple[int, ...], fixed: tuple[int, ...], threshold: int) -> tuple[int, ...]:
-    """Choose min(|J|, t + 2) decryptors, those who must contribute anyway first."""
-    wanted = min(len(joined), threshold + 2)
-    first = [index for index in joined if index in fixed]
-    rest = [index for index in joined if index not in fixed]
-    return tuple(sorted((first + rest)[:wanted]))
