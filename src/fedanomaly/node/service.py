@@ -26,7 +26,7 @@ from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
 from fedanomaly.node.views import JobView, StatusView, jobs_of
-from fedanomaly.protocol import Entry, Job, JobRequest, JobState, Member, Post
+from fedanomaly.protocol import Entry, Job, JobEnd, JobRequest, JobState, Member, Post
 from fedanomaly.storage import SealedRows
 from fedanomaly.types import State
 
@@ -202,6 +202,7 @@ class NodeService:
                 self.feed.problem("turn-failed", error=f"unexpected {type(error).__name__}")
             else:
                 return True
+            self._publish()
         self._stop.wait(FIRST_PAUSE_S)  # the next news, or the end of the next long poll, tries again
         return True
 
@@ -209,10 +210,11 @@ class NodeService:
         """Fold what is new and, with the log read to its head, do what is due."""
         for entry in entries:
             self._fold(entry)
-        self._keep_models()  # before anybody is told that a job was accepted
-        self._publish()
+        ends_job = any(entry.envelope.kind == JobEnd.kind for entry in entries)
+        if not ends_job:
+            self._publish()
         if self._member.transcript.head >= head:
-            self._act()
+            self._act()  # keeps a model before anybody is told that its job was accepted
 
     def _fold(self, entry: Entry) -> None:
         try:

@@ -11,7 +11,7 @@ from fedanomaly.protocol.envelope import NO_ATTACHMENT, Entry, Envelope, Post, s
 from fedanomaly.protocol.epochs import Epoch, EpochState
 from fedanomaly.protocol.jobs import Job, JobState
 from fedanomaly.protocol.member import Member
-from fedanomaly.protocol.messages import Enrol, JobRequest, Message
+from fedanomaly.protocol.messages import Enrol, JobEnd, JobRequest, Message
 from fedanomaly.protocol.rounds import Round, RoundState
 from fedanomaly.protocol.settings import Policy, Settings
 from fedanomaly.protocol.transcript import Transcript
@@ -25,6 +25,7 @@ __all__ = [
     "Epoch",
     "EpochState",
     "Job",
+    "JobEnd",
     "JobRequest",
     "JobState",
     "Learner",

@@ -7,7 +7,7 @@ decide what opens: members hold each of its messages against their own rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from fedanomaly.errors import MessageError, ProtocolError
@@ -137,7 +137,9 @@ class Coordinator:
         return self._post(JobStart(epoch=epoch.id, job=number, request=request))
 
     def _is_worn(self, epoch: Epoch) -> bool:
-        """Whether so much of an epoch's quota is used that the next job gets fresh keys."""
+        """Whether jobs have used so much of an epoch's quota that the next one gets fresh keys."""
+        if not any(job.number != SELF_TEST for job in self.transcript.jobs if job.epoch is epoch):
+            return False  # fresh keys would be worn as soon
         rounds = (entry for entry in self.transcript.rounds.values() if entry.ask.epoch == epoch.id)
         return sum(entry.ask.layout.coefficients for entry in rounds) > WORN_AT * self.settings.quota
 
@@ -227,9 +229,8 @@ class Coordinator:
                 return self._end(job, JobState.ACCEPTED, "trained")
             return self._end(job, JobState.VOID, "there is nothing to sum")
         tries = len(job.rounds) - job.rounds.index(point.previous) - 1 if point.previous else len(job.rounds)
-        if tries >= self.settings.attempts or self._lost(job, point):
-            return self._end(job, JobState.VOID, job.rounds[-1].reason if job.rounds else self._too_few(job))
-        return self._announce(job, point)
+        over = job.rounds[-1].reason if tries >= self.settings.attempts else self._lost(job, point)
+        return self._end(job, JobState.VOID, over) if over else self._announce(job, point)
 
     def _self_test(self, job: Job) -> Post:
         if len(job.accepted) == len(Preset):
@@ -238,18 +239,20 @@ class Coordinator:
             return self._end(job, JobState.VOID, "the self-test did not pass")
         return self._announce_test(job.epoch, number=len(job.rounds), passed=len(job.accepted))
 
+    def _lost(self, job: Job, point: Point) -> str:
+        """Return why the job cannot go on without those who declined, or nothing."""
+        if point.fixed:
+            gone = set(point.fixed) & job.declined.keys()
+            return f"the job needs whom it began with ({self._declined(job, gone)})" if gone else ""
+        return self._too_few(job) if len(job.takes_part()) < self.settings.least else ""
+
     def _too_few(self, job: Job) -> str:
-        reasons = "; ".join(f"{self._name(job, member)}: {reason}" for member, reason in sorted(job.declined.items()))
         text = f"{len(job.takes_part())} members are ready from the same state, {self.settings.least} are needed"
-        return f"{text} ({reasons})" if reasons else text
+        return f"{text} ({self._declined(job, job.declined.keys())})" if job.declined else text
 
-    def _name(self, job: Job, member: int) -> str:
-        return self.transcript.members[job.epoch.call.identities[member - 1]]
-
-    def _lost(self, job: Job, point: Point) -> bool:
-        """Whether a member without whom the job cannot go on has declined."""
-        present = set(job.takes_part())
-        return not set(point.fixed) <= present if point.fixed else len(present) < self.settings.least
+    def _declined(self, job: Job, members: Iterable[int]) -> str:
+        names = {member: self.transcript.members[job.epoch.call.identities[member - 1]] for member in members}
+        return "; ".join(f"{names[member]}: {job.declined[member]}" for member in sorted(names))
 
     def _announce(self, job: Job, point: Point) -> Post:
         following = point.next_step
