@@ -110,7 +110,7 @@ class CapacityError(CryptoError):
     """A step does not fit its ciphertexts, or a key epoch has used up its quota."""
 
     code = "FA303"
-    public = "the step does not fit"
+    public = "it does not fit: too large, or a quota is used up"
 
 
 class ProtocolError(FedAnomalyError):

@@ -375,7 +375,7 @@ def test_a_step_that_fits_no_ciphertext_is_declined_with_a_code(federation):
     for index in range(3):
         teach(fed, f"org-{index}", Wide(toy_rows(index)))
     job = fed.train(toy_request())
-    assert set(job.declined.values()) == {"FA303 the step does not fit"}
+    assert set(job.declined.values()) == {"FA303 it does not fit: too large, or a quota is used up"}
     assert job.state is JobState.VOID
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 
@@ -68,7 +69,8 @@ def test_the_same_value_is_sealed_differently_each_time(path):
         rows.put([("a", b"k", b"value"), ("b", b"k", b"value")])
         rows.erase("a", b"k")
         rows.put([("a", b"k", b"value")])
-        sealed = [row[0] for row in sqlite3.connect(path).execute("SELECT sealed FROM rows")]
+        with closing(sqlite3.connect(path)) as db:
+            sealed = [row[0] for row in db.execute("SELECT sealed FROM rows")]
     assert len({value[:12] for value in sealed}) == len(sealed)
 
 
