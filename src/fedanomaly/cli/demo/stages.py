@@ -127,6 +127,8 @@ class Stage:
             self._say(f"{organisation.name}: fedanomaly node status --home {home}")
         first = self._services.folder / self._plan.organisations[0].name
         self._say(f"train again: fedanomaly train {DATASET} --detector loda --home {first}")
+        secret = self._services.passphrase_file
+        self._say(f"score what it held out: fedanomaly score loda --evaluate --home {first} --passphrase-file {secret}")
         pids = " ".join(str(service.process.pid) for service in self._services.running)
         self._say(f"end it: kill {pids}")
 
