@@ -19,7 +19,7 @@ from fedanomaly.protocol.messages import KINDS, ContributionPost, Statement
 from fedanomaly.simulation import Federation, Party
 from fedanomaly.types import State
 
-STEPS = 130
+STEPS = 110
 CALM_S = 30.0
 ACTIONS = {
     "member": 70.0,
@@ -214,7 +214,7 @@ def check_sum(round_: Round, state: State) -> None:
     np.testing.assert_array_equal(state[name], expected)
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, database=None)
+@settings(max_examples=30, derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 2**32 - 1))
 def test_sums_are_exact_statements_single_and_jobs_end_whatever_is_lost_doubled_or_restarted(seed):
     note(f"World({seed})")

@@ -159,10 +159,7 @@ class Coordinator:
         return seal(self._signer, self._federation, message.kind, message.to_bytes(), attachment)
 
     def _manifest(self, digest: bytes) -> Manifest:
-        round_ = self.transcript.round_of(digest)
-        if round_ is None or round_.manifest is None:
-            raise ProtocolError("no such manifest")
-        return round_.manifest
+        return self.transcript.rounds[digest].posted
 
     # Key epochs
 

@@ -486,27 +486,13 @@ def test_a_job_that_loses_a_contributor_says_whom_it_needed(federation):
     teach(fed, "org-5", Breaks(toy_rows(5)))
     job = fed.train(toy_request())
     assert job.state is JobState.VOID
-    assert job.reason == "the job needs whom it began with (org-5: FA303 it does not fit: too large, or a quota is used up)"
+    assert (
+        job.reason
+        == "the job needs whom it began with (org-5: FA303 it does not fit: too large, or a quota is used up)"
+    )
 
 
 # Worn keys
-
-
-def test_a_worn_epoch_is_replaced_before_the_next_job_and_not_during_one(federation):
-    fed = federation(quota=260)
-    assert fed.train(toy_request(1)).state is JobState.ACCEPTED
-    first = fed.coordinator.transcript.live
-    while fed.coordinator.transcript.live is first:
-        tag = len(fed.coordinator.transcript.jobs) + 1
-        assert fed.train(toy_request(tag)).state is JobState.ACCEPTED
-    used = sum(
-        entry.ask.layout.coefficients
-        for entry in fed.coordinator.transcript.rounds.values()
-        if entry.ask.epoch == first.id
-    )
-    assert 0.75 * 260 < used <= 260
-    assert first.state is EpochState.ENDED
-    assert not fed.errors
 
 
 def test_a_quota_that_the_self_test_alone_wears_out_does_not_call_for_keys_for_ever(federation):

@@ -295,8 +295,11 @@ def test_settings_survive_the_log():
 SECOND = [
     ("hello", {"nonce": Z}),
     ("roster", {}),
+    ("roster", {"hellos": ()}),
     ("roster-accept", {}),
+    ("roster-accept", {"attachment": True}),
     ("deal", {}),
+    ("deal", {"attachment": True}),
     ("confirm", {"tag": Z}),
     ("ready", {"generation": 9}),
     ("join", {"generation": 9}),
@@ -437,3 +440,68 @@ def test_a_member_cannot_fill_the_log_with_requests(finished):
             transcript.add(entry)
     with pytest.raises(ProtocolError, match="wait already"):
         transcript.add(entry)
+
+
+def test_a_stranger_has_no_seat_whatever_it_says(finished):
+    from fedanomaly.node.keystore import Keystore
+
+    stranger = Keystore(b"\5" * 32, bytes(32))
+    for count, entry in enumerate(finished.log):
+        envelope = entry.envelope
+        if envelope.sender == finished._identity.public_key or envelope.kind == "enrol":
+            continue
+        attached = finished.blobs.get(envelope.attachment)
+        forged = seal(stranger, finished._federation, envelope.kind, envelope.body, attached).envelope
+        with pytest.raises(ProtocolError, match=r"not on the roster|only members"):
+            folded(finished, count).check(forged)
+
+
+def test_a_round_is_not_announced_before_anybody_is_ready(finished):
+    transcript = folded(finished, at(finished, "job-start") + 1)
+    with pytest.raises(ProtocolError, match="nobody is ready"):
+        transcript.check(finished.log[at(finished, "announce", 2)].envelope)
+
+
+def test_a_manifest_belongs_to_the_round_that_was_announced(finished):
+    earlier = body(finished, "manifest", 2)
+    transcript, envelope = changed(finished, "manifest", 3, manifest=earlier.manifest, attachment=True)
+    with pytest.raises(ProtocolError, match="something else"):
+        transcript.check(envelope)
+    round_ = transcript.round_of(round_hash(earlier))
+    with pytest.raises(ProtocolError, match="no such manifest"):
+        round_.of(Z)
+
+
+def round_hash(posted) -> bytes:
+    from fedanomaly.fhe import Manifest
+
+    return Manifest.from_bytes(posted.manifest).hash
+
+
+def test_a_member_declines_once(finished):
+    from fedanomaly.protocol.messages import Decline
+
+    transcript = folded(finished, at(finished, "ready") + 1)
+    party = finished.parties[0]
+    job = transcript.open_job
+    for reason in ("one", "two"):
+        decline = Decline(epoch=job.epoch.id, job=1, reason=reason)
+        post = seal(party.identity, finished._federation, decline.kind, decline.to_bytes())
+        entry = Entry(transcript.head + 1, 0.0, post.envelope)
+        if reason == "one":
+            transcript.add(entry)
+    with pytest.raises(ReplayError, match="has answered"):
+        transcript.add(entry)
+    assert job.declined == {1: "one"}
+
+
+def test_a_self_test_passes_by_sums_that_opened(finished):
+    position = at(finished, "announce") + 1
+    transcript = folded(finished, position)
+    ask = transcript.open_job.open_round.ask
+    say = lambda message: seal(finished._identity, finished._federation, message.kind, message.to_bytes()).envelope  # noqa: E731
+    transcript.add(Entry(position + 1, 0.0, say(Outcome(ask=ask.digest, outcome="void", reason="late"))))
+    passed = JobEnd(epoch=transcript.epoch.id, job=0, outcome="accepted", reason="")
+    with pytest.raises(ProtocolError, match="has not passed"):
+        transcript.check(say(passed))
+    transcript.check(say(dataclasses.replace(passed, outcome="void")))

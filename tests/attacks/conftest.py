@@ -1,0 +1,3 @@
+from tests.unit.protocol.federations import federation
+
+__all__ = ["federation"]
