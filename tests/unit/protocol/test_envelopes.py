@@ -6,7 +6,7 @@ import dataclasses
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedanomaly.errors import FedAnomalyError, MessageError, ProtocolError, VersionError
@@ -35,6 +35,7 @@ def test_signing_is_deterministic_so_a_resend_is_bit_identical():
     assert sealed().to_bytes() == sealed().to_bytes()
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0), st.integers(0, 7))
 def test_no_bit_of_an_envelope_can_be_changed(position, bit):
     raw = bytearray(sealed().to_bytes())
@@ -43,6 +44,7 @@ def test_no_bit_of_an_envelope_can_be_changed(position, bit):
         Envelope.from_bytes(bytes(raw)).verify()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_parses_serialises_to_the_same_bytes(data):
     try:
@@ -101,6 +103,7 @@ def values_for(kind: type[Message]) -> st.SearchStrategy[Message]:
 
 
 @pytest.mark.parametrize("kind", [*KINDS.values(), NextStep], ids=lambda kind: kind.kind)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_every_message_reads_back_and_nothing_else_is_one(kind, data):
     message = data.draw(values_for(kind))
@@ -112,6 +115,7 @@ def test_every_message_reads_back_and_nothing_else_is_one(kind, data):
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.kind)
+@settings(deadline=None, max_examples=30)
 @given(data=st.data())
 def test_a_message_is_never_read_as_another_kind(kind, data):
     raw = data.draw(values_for(kind)).to_bytes()
