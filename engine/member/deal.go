@@ -90,8 +90,11 @@ const HelloBytes = publicKeyBytes + sha256.Size
 // commitment binds a member to one part of the group key before it deals, so
 // that it cannot give different members different parts unseen.
 func commitment(index int, part, salt stream.Key) canonical.Hash {
-	b := canonical.ItemInt(canonical.Begin("group commitment"), "member", uint64(index))
-	return sha256.Sum256(canonical.Item(canonical.Item(b, "salt", salt[:]), "part", part[:]))
+	b := append(make([]byte, 0, 256), canonical.Begin("group commitment")...)
+	b = canonical.ItemInt(b, "member", uint64(index))
+	b = canonical.Item(canonical.Item(b, "salt", salt[:]), "part", part[:])
+	defer clear(b)
+	return sha256.Sum256(b)
 }
 
 // Hello is what a member publishes before dealing: HPKE public key, commitment.

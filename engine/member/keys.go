@@ -47,7 +47,8 @@ func (m *Member) Finish(epoch, roster canonical.Hash) (tag [32]byte, err error) 
 		}
 	}
 	k := &epochKeys{epoch: epoch, roster: roster, zero: make([]stream.Key, m.members)}
-	group := canonical.Begin("group")
+	// Room for everything at once: a buffer that grows leaves copies of the parts behind.
+	group := append(make([]byte, 0, 64+64*m.members), canonical.Begin("group")...)
 	defer func() { clear(group) }()
 	for i, got := range m.deals.got {
 		group = canonical.Item(group, "part", got.group[:])
@@ -74,7 +75,8 @@ func pairSecret(me, other int, mine, theirs stream.Key) stream.Key {
 	if other < me {
 		low, high, a, b = other, me, theirs, mine
 	}
-	input := canonical.ItemInt(canonical.Begin("pair"), "low", uint64(low))
+	input := append(make([]byte, 0, 256), canonical.Begin("pair")...) // with room, as above
+	input = canonical.ItemInt(input, "low", uint64(low))
 	input = canonical.ItemInt(input, "high", uint64(high))
 	input = canonical.Item(canonical.Item(input, "a", a[:]), "b", b[:])
 	defer clear(input)

@@ -16,6 +16,7 @@ import (
 func (m *Member) Open(raw []byte, contributors []int, sum []byte, out []uint64) error {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	clear(out)
 	if err := m.in(ready); err != nil {
 		return err
 	}

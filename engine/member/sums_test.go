@@ -240,6 +240,24 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Whoever ignores the error finds nothing of an earlier opening in the buffer.
+func TestWhatDoesNotOpenLeavesZeros(t *testing.T) {
+	f := federationOf(t, 4, 2)
+	r := f.round(shape{degree: 4096, bits: 20, entries: 8, job: 1})
+	sum := make([]byte, r.mf.Layout.Bytes())
+	for name, open := range map[string]func(out []uint64) error{
+		"bytes":           func(out []uint64) error { return f.members[0].Open(nil, r.all(), sum, out) },
+		"a short message": func(out []uint64) error { return f.members[0].Open(r.raw, r.all(), sum[1:], out) },
+		"too few":         func(out []uint64) error { return f.members[0].Open(r.raw, []int{1, 2}, sum, out) },
+		"zeros":           func(out []uint64) error { return f.members[0].Open(r.raw, r.all(), sum, out) },
+	} {
+		out := slices.Repeat([]uint64{7}, 8)
+		if err := open(out); !errors.Is(err, fault.Rejected) || slices.Max(out) != 0 {
+			t.Error(name, err, out)
+		}
+	}
+}
+
 // Mistake 1: every PRF input of two rounds is used for one thing only. Inputs
 // that several members share are used once by each of them.
 func TestNoPRFInputIsUsedTwice(t *testing.T) {

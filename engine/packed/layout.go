@@ -24,12 +24,12 @@ func (p *Params) Layout(entries int) (Layout, error) {
 		return Layout{}, fault.Argument
 	}
 	l := Layout{Params: p, Entries: entries, Data: (entries-1)/p.Fields + 1}
+	if l.Data > QuotaCoefficients-len(p.macs) { // before anything is added: 2^63 - 1 entries must not wrap
+		return Layout{}, fault.Capacity
+	}
 	l.Coefficients = l.Data + len(p.macs)
 	l.Ciphertexts = (l.Coefficients-1)/p.N + 1
 	l.Words = l.Coefficients * len(p.WirePrimes())
-	if l.Coefficients > QuotaCoefficients {
-		return Layout{}, fault.Capacity
-	}
 	return l, nil
 }
 

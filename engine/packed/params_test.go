@@ -3,6 +3,7 @@ package packed
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 
 	"fedanomaly/engine/fault"
@@ -82,8 +83,14 @@ func TestImpossibleConfigurationsAreRefused(t *testing.T) {
 	}
 	most := (QuotaCoefficients - 2) * p.Fields
 	must(p.Layout(most))
-	if _, err := p.Layout(most + 1); !errors.Is(err, fault.Capacity) {
-		t.Error("more than a key epoch may open", err)
+	one := must(For(Config{4096, 6, 2, 30})) // one field a coefficient: no division makes the number small
+	for _, c := range []struct {
+		params  *Params
+		entries int
+	}{{p, most + 1}, {p, math.MaxInt}, {one, math.MaxInt}, {one, math.MaxInt - 1}} {
+		if _, err := c.params.Layout(c.entries); !errors.Is(err, fault.Capacity) {
+			t.Error("more than a key epoch may open", c.entries, err)
+		}
 	}
 }
 
