@@ -7,6 +7,8 @@ node's keystore. Python never holds a ring secret, a key share or a PRF key.
 
 from __future__ import annotations
 
+import os
+import weakref
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -27,12 +29,17 @@ class EpochSecrets:
     Make it with `generate` or `unseal`. Every message is a deterministic
     function of the secrets, the manifest and the frozen values, so a repeated
     call gives the same bytes; only `deal` is randomised, by HPKE.
+
+    The engine erases them at `close`, or else with the last reference to this
+    object: an error on the way must not leave secrets behind.
     """
 
     def __init__(self, handle: int, *, members: int, index: int) -> None:
         self._handle = handle
         self._members = members
         self._index = index
+        self._finalizer = weakref.finalize(self, _free, handle, os.getpid())
+        self._finalizer.atexit = False  # the memory goes with the process
 
     @classmethod
     def generate(cls, *, members: int, threshold: int, index: int) -> Self:
@@ -264,9 +271,8 @@ class EpochSecrets:
 
     def close(self) -> None:
         """Erase the secrets from the engine's memory; closing twice does nothing."""
-        if self._handle:
-            call("fa_free", self._handle)
-            self._handle = 0
+        self._handle = 0
+        self._finalizer()
 
     def _open_handle(self) -> int:
         if not self._handle:
@@ -286,6 +292,11 @@ class EpochSecrets:
 
     def __reduce__(self) -> NoReturn:
         raise CryptoError("secrets are not copied or pickled")
+
+
+def _free(handle: int, pid: int) -> None:
+    if os.getpid() == pid:  # after a fork they are the parent's
+        call("fa_free", handle)
 
 
 def _exactly(data: bytes, length: int) -> bytes:

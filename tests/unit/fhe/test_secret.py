@@ -1,6 +1,7 @@
 """The life of a member's secrets, and what never leaves them."""
 
 import copy
+import gc
 import pickle
 
 import pytest
@@ -156,3 +157,15 @@ def test_closed_secrets_do_nothing(federation):
         member.hello()
     with pytest.raises(CryptoError, match="closed"):
         member.close()
+
+
+def test_secrets_that_nobody_closed_are_erased_with_their_last_reference():
+    """An error between loading and closing must not fill the engine with secrets."""
+    made = EpochSecrets.generate(members=3, threshold=2, index=1)
+    kept = EpochSecrets(made._handle, members=3, index=1)
+    kept._finalizer.detach()
+    assert kept.hello()
+    del made
+    gc.collect()
+    with pytest.raises(CryptoError, match="closed"):
+        kept.hello()
