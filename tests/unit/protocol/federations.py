@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from functools import cache
 
@@ -41,6 +42,15 @@ def copied(fed: Federation) -> Federation:
     return made
 
 
+def show_at_once(fed: Federation) -> None:
+    """Show every member the log to its end, without checking the same signatures once more."""
+    log = fed.coordinator.transcript
+    shared = {id(entry.envelope): entry.envelope for entry in fed.log}
+    for member in fed.members.values():
+        member.transcript = copy.deepcopy(log, dict(shared))
+        object.__setattr__(member._desk, "log", member.transcript)
+
+
 @cache
 def enrolled(members: int, threshold: int) -> Federation:
     """Return a federation whose first key epoch is live; only ever copied."""
@@ -58,6 +68,7 @@ def federation() -> Iterator[Callable[..., Federation]]:
     def make(members: int = 3, threshold: int = 2, *, enrol: bool = True, **settings: float) -> Federation:
         if enrol and not settings:
             made.append(copied(enrolled(members, threshold)))
+            show_at_once(made[-1])
         else:
             made.append(
                 Federation(Settings(name="toy", members=members, threshold=threshold, **settings), parties(members))

@@ -10,7 +10,7 @@ from fedanomaly.protocol import JobState, Settings, Transcript, seal
 from tests.unit.protocol.toy import toy_request
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished():
     """A federation whose log holds one whole job."""
     from fedanomaly.simulation import Federation, Party
