@@ -15,6 +15,9 @@ fields_per_coefficient
 max_decryptors
 set_threads
 
+# fhe: read by weakref when the interpreter ends
+atexit
+
 # datasets
 banks
 

@@ -45,7 +45,7 @@ def instead(fed, kind: str, attachment) -> None:
     def change(post):
         if not by_bad(fed, post, kind):
             return (post,)
-        manifest = fed.coordinator.transcript.round_of(read(post).manifest).posted
+        manifest = fed.coordinator.transcript.rounds[read(post).manifest].posted
         if manifest.ask.kind == "test":
             return (post,)
         return (signed_by(fed, BAD, read(post), attachment(manifest, post.attachment)),)
@@ -88,7 +88,7 @@ def test_the_contribution_of_another_member_cannot_be_doubled_as_its_own(federat
     fed = federation(4, 2)
 
     def copied(manifest, attachment):
-        round_ = fed.coordinator.transcript.round_of(manifest.hash)
+        round_ = fed.coordinator.transcript.rounds[manifest.hash]
         return fed.blobs[round_.contributions[1].attachment]
 
     instead(fed, "contribution", copied)
@@ -132,7 +132,7 @@ def test_a_wrong_share_makes_the_sum_rejected(federation, how):
     fed = federation(4, 2)
 
     def wrong(manifest, attachment):
-        round_ = fed.coordinator.transcript.round_of(manifest.hash)
+        round_ = fed.coordinator.transcript.rounds[manifest.hash]
         if how == "another set":
             return secrets_of(fed, BAD).share(manifest, (1, 2, BAD)).to_bytes()
         if how == "of another member":

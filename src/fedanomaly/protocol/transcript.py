@@ -111,10 +111,6 @@ class Transcript:
         """All rounds that have a manifest, by its hash."""
         return self._by_manifest
 
-    def round_of(self, manifest: bytes) -> Round | None:
-        """Return the round of a manifest hash, or None."""
-        return self._by_manifest.get(manifest)
-
     def has(self, digest: bytes) -> bool:
         """Whether an envelope is in the log."""
         return digest in self._digests

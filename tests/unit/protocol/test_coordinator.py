@@ -199,7 +199,7 @@ def spoil_tests(fed, spoilt) -> None:
     def change(post):
         log = fed.coordinator.transcript
         if post.envelope.kind == "contribution" and post.envelope.sender == fed.parties[2].identity.public_key:
-            round_ = log.round_of(read(post).manifest)
+            round_ = log.rounds[read(post).manifest]
             if round_.ask.kind == "test" and spoilt():
                 bent = bytearray(post.attachment)
                 bent[-100] ^= 1

@@ -128,7 +128,7 @@ def test_a_decryptor_that_says_void_ends_the_round(federation):
     round_ = until(fed, "closed")
     catch_up(fed, "org-3")
     ledger = fed.members["org-3"]._desk.ledger
-    statement = ledger.state(fed.members["org-3"].transcript.round_of(round_.posted.hash), me=4, opens=False)
+    statement = ledger.state(fed.members["org-3"].transcript.rounds[round_.posted.hash], me=4, opens=False)
     fed.post(signed_by(fed, 4, statement))
     fed.pump()
     assert round_.abandoned == "a decryptor declared the manifest void"

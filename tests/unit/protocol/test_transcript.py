@@ -100,7 +100,7 @@ def test_a_complete_federation_takes_nobody_else(finished):
 def test_a_member_that_did_not_join_does_not_contribute_and_one_off_the_list_opens_nothing(finished):
     position = at(finished, "contribution")
     transcript = folded(finished, position)
-    round_ = transcript.round_of(body(finished, "contribution").manifest)
+    round_ = transcript.rounds[body(finished, "contribution").manifest]
     thinner = dataclasses.replace(round_.manifest, joins=round_.manifest.joins[1:], decryptors=(2, 3))
     round_.manifest = thinner
     party = finished.parties[0]
@@ -161,7 +161,7 @@ def test_a_manifest_belongs_to_the_round_that_was_announced(finished):
     transcript, envelope = changed(finished, "manifest", 3, manifest=earlier.manifest, attachment=True)
     with pytest.raises(ProtocolError, match="something else"):
         transcript.check(envelope)
-    round_ = transcript.round_of(round_hash(earlier))
+    round_ = transcript.rounds[round_hash(earlier)]
     with pytest.raises(ProtocolError, match="no such manifest"):
         round_.of(Z)
 
