@@ -38,6 +38,9 @@ settings_cls
 dotenv_settings
 file_secret_settings
 
+# cli: what typer calls
+list_commands
+
 # services and transport: what uvicorn and http-message-signatures read or call
 force_exit
 handle_exit

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
+import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -126,13 +127,13 @@ def _commands() -> Iterator[tuple[str, str]]:
     runner, root = CliRunner(), get_command(app)
     environment = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
-    def walk(command: click.Command, path: list[str]) -> Iterator[tuple[str, str]]:
+    def walk(command: Any, path: list[str]) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - typer's own
         shown = runner.invoke(app, [*path, "--help"], env=environment, prog_name="fedanomaly")
         if shown.exit_code:
             raise SystemExit(f"fedanomaly {' '.join(path)} --help failed: {shown.output}")
         yield " ".join(["fedanomaly", *path]), "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
-        for name, child in sorted(getattr(command, "commands", {}).items()):
-            yield from walk(child, [*path, name])
+        for name in command.list_commands(typer.Context(command)) if isinstance(command, TyperGroup) else ():
+            yield from walk(command.commands[name], [*path, name])
 
     yield from walk(root, [])
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from fedanomaly import __version__
 from fedanomaly.cli import coordinator, cost, data, models, node, schema, score, train
 from fedanomaly.cli.demo import demo
 from fedanomaly.errors import FedAnomalyError
 
+TRY, FEDERATION, WORK = "Try it on this machine", "Found and run a federation", "Learn and score"
+"""Headings of `fedanomaly --help`."""
+
+
+class InOrder(TyperGroup):
+    """Lists commands in the order in which somebody new needs them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002 - its type is private to typer
+        """Return the names as they were added, groups and commands alike."""
+        return list(ORDER)
+
+
 app = typer.Typer(
     name="fedanomaly",
+    cls=InOrder,
     help="Competing organisations learn one anomaly detector together; nobody sees anybody else's data.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -39,15 +53,17 @@ def root(
     """Competing organisations learn one anomaly detector together; nobody sees anybody else's data."""
 
 
-app.add_typer(coordinator.app, name="coordinator")
-app.add_typer(node.app, name="node")
-app.add_typer(schema.app, name="schema")
-app.add_typer(data.app, name="data")
-app.command("train")(train.train)
-app.command("score")(score.score)
-app.command("models")(models.models)
-app.command("cost")(cost.cost)
-app.command("demo")(demo)
+app.command("demo", rich_help_panel=TRY)(demo)
+app.command("cost", rich_help_panel=TRY)(cost.cost)
+app.add_typer(coordinator.app, name="coordinator", rich_help_panel=FEDERATION)
+app.add_typer(node.app, name="node", rich_help_panel=FEDERATION)
+app.add_typer(schema.app, name="schema", rich_help_panel=WORK)
+app.add_typer(data.app, name="data", rich_help_panel=WORK)
+app.command("train", rich_help_panel=WORK)(train.train)
+app.command("models", rich_help_panel=WORK)(models.models)
+app.command("score", rich_help_panel=WORK)(score.score)
+
+ORDER = ("demo", "cost", "coordinator", "node", "schema", "data", "train", "models", "score")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedanomaly.cli.options import COORDINATOR_HOME, CoordinatorHome, Json
+from fedanomaly.cli.options import COORDINATOR_HOME, CoordinatorHome, Json, at
 from fedanomaly.cli.output import done, note, print_json, stdout, table
 
 app = typer.Typer(help="The coordinator of a federation: it runs the rounds and sees no data.", no_args_is_help=True)
@@ -33,7 +33,7 @@ def init(
 
     [bold]Example[/bold]
 
-        fedanomaly coordinator init --name fraud-watch --members 3 --threshold 2
+    $ fedanomaly coordinator init --name fraud-watch --members 3 --threshold 2
     """
     from fedanomaly.coordinator import CoordinatorConfig, init_home
     from fedanomaly.errors import ConfigError
@@ -50,7 +50,9 @@ def init(
         return
     done(f"federation {name}: {members} members, decryption threshold {threshold}")
     done(f"home       {made.folder}")
-    done(f"next       fedanomaly coordinator invite ORGANISATION, then fedanomaly coordinator run ({config.origin})")
+    done(f"address    {config.origin}")
+    done(f"next       fedanomaly coordinator invite ORGANISATION{at(home)}, for each of them")
+    done(f"then       fedanomaly coordinator run{at(home)}")
 
 
 @app.command()
@@ -67,7 +69,7 @@ def invite(
 
     [bold]Example[/bold]
 
-        fedanomaly coordinator invite "North Bank" > north-bank.invitation
+    $ fedanomaly coordinator invite "North Bank" > north-bank.invitation
     """
     from fedanomaly.coordinator import create_invitation
 
@@ -81,11 +83,13 @@ def invite(
 
 @app.command()
 def run(home: CoordinatorHome = COORDINATOR_HOME) -> None:
-    """Serve the federation until SIGTERM or Ctrl-C; killed at any moment, it goes on where it was.
+    """Serve the federation until SIGTERM or Ctrl-C.
+
+    Killed at any moment and started again, it goes on where it was.
 
     [bold]Example[/bold]
 
-        fedanomaly coordinator run --home /srv/federation
+    $ fedanomaly coordinator run --home /srv/federation
     """
     from fedanomaly.coordinator import run as serve
 
@@ -94,30 +98,41 @@ def run(home: CoordinatorHome = COORDINATOR_HOME) -> None:
 
 @app.command("new-epoch")
 def new_epoch(home: CoordinatorHome = COORDINATOR_HOME) -> None:
-    """Replace all keys: after one is lost or suspected. Stop the coordinator first.
+    """Replace all keys, after one is lost or suspected; stop the coordinator first.
 
     The members set the new epoch up as soon as the coordinator runs again; then
     the secrets of the old one are destroyed. A used-up quota does this by itself.
 
     [bold]Example[/bold]
 
-        fedanomaly coordinator new-epoch
+    $ fedanomaly coordinator new-epoch
     """
     import asyncio
+    import logging
+    import sys
+
+    import structlog
 
     from fedanomaly.coordinator import Home, call_new_epoch
 
-    asyncio.run(call_new_epoch(Home(home.expanduser())))
-    done("a new key epoch is called for; start the coordinator again: fedanomaly coordinator run")
+    found = Home(home.expanduser())
+    found.check()
+    # One line says what was done; the log of the service is for its own run.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    asyncio.run(call_new_epoch(found))
+    done(f"a new key epoch is called for; start the coordinator again: fedanomaly coordinator run{at(home)}")
 
 
 @app.command()
 def status(home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> None:
-    """Show members, key epoch, jobs and rounds, read from the log; also while the coordinator runs.
+    """Show members, key epoch and jobs; also while the coordinator runs.
 
     [bold]Example[/bold]
 
-        fedanomaly coordinator status --json
+    $ fedanomaly coordinator status --json
     """
     import msgspec
 

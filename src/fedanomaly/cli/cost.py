@@ -26,14 +26,14 @@ def cost(
     threshold: Annotated[int, typer.Option("--threshold", min=2, help="Decryption threshold.")] = 2,
     as_json: Json = False,
 ) -> None:
-    """List the rounds of a job with their bits, ciphertexts, bytes and expected seconds.
+    """List the rounds of a job before it runs: bits, ciphertexts, bytes, seconds.
 
     Later steps follow from sums that are not known yet: they are played through
     on normal random rows.
 
     [bold]Example[/bold]
 
-        fedanomaly cost --rows 1000000 --features 30 --detector loda --members 5 --threshold 3
+    $ fedanomaly cost --rows 1000000 --features 30 --members 5 --threshold 3
     """
     from fedanomaly.cli.costing import plan
     from fedanomaly.cli.schema import read_schema

@@ -48,7 +48,7 @@ def add(
 
     [bold]Example[/bold]
 
-        fedanomaly data add payments october.parquet --schema payments.toml --label is_fraud
+    $ fedanomaly data add payments october.parquet --schema payments.toml
     """
     from fedanomaly.node.datasets import Datasets, Plan
     from fedanomaly.node.encoding import types_of
@@ -76,7 +76,7 @@ def list_(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as
 
     [bold]Example[/bold]
 
-        fedanomaly data list
+    $ fedanomaly data list
     """
     from fedanomaly.node.datasets import Datasets
     from fedanomaly.node.home import Home
@@ -119,7 +119,8 @@ def _add(datasets: Datasets, name: str, source: FileSource, plan: Plan) -> Added
     from fedanomaly.cli.output import stderr
 
     columns = (TextColumn("encrypting"), BarColumn(), TextColumn("{task.completed:,.0f} rows"), TimeElapsedColumn())
-    with Progress(*columns, console=stderr(), transient=True) as bar:
+    console = stderr()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         return datasets.add(name, source, plan, progress=lambda rows: bar.advance(task, rows))
 

@@ -1,4 +1,4 @@
-"""A job as it goes: a table that redraws itself, or one line for every change."""
+"""A job as it goes: a table that redraws itself, or one line for every round."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fedanomaly.cli.output import size_text, table
 
 Told = dict[str, Any]
 STYLES = {"accepted": "green", "rejected": "red", "void": "yellow"}
+"""How an end looks; what is not in here goes on."""
 
 
 class JobView:
@@ -40,7 +41,7 @@ class JobView:
 
 
 class Lines:
-    """Prints a line for every round that changed its state.
+    """Prints a line for every change of a job, every refusal, and every finished round.
 
     Parameters
     ----------
@@ -54,10 +55,16 @@ class Lines:
 
     def show(self, told: Told) -> None:
         """Print what is new in what the node tells."""
-        self._say(headline(told))
+        job = f"job {told['id'][:12]}"
+        if told["state"] not in STYLES:
+            self._say(f"{job} {told['state']}")
+        for name, reason in told["declined"].items():
+            self._say(f"{job} {name} declined: {reason}")
         for entry in told["rounds"]:
-            if who(entry):
-                self._say(f"round {entry['round']}  {step_text(entry)}  {entry['state']}  {who(entry)}")
+            if entry["state"] in STYLES:
+                self._say(finished(entry))
+        if told["state"] in STYLES:
+            self._say(headline(told))
 
     def _say(self, line: str) -> None:
         if line not in self._said:
@@ -67,17 +74,13 @@ class Lines:
 
 def drawn(told: Told) -> RenderableType:
     """Return the picture of a job."""
-    rows = []
+    shown = table(["round", "step", ">numbers", ">each sends", "state", "who"], [])
     for entry in told["rounds"]:
         state = Text(entry["state"], style=STYLES.get(entry["state"], "cyan"))
-        rows.append(
-            (entry["round"], step_text(entry), entry["fields"], size_text(entry["message_bytes"]), state, entry)
-        )
-    shown = table(["round", "step", ">numbers", ">each sends", "state", "who"], [])
-    for number, step, fields, size, state, entry in rows:
-        shown.add_row(str(number), step, f"{fields:,}", size, state, who(entry))
+        size = size_text(entry["message_bytes"])
+        shown.add_row(str(entry["round"]), step_text(entry), f"{entry['fields']:,}", size, state, who(entry))
     head = Text(headline(told))
-    parts: list[RenderableType] = [head, shown] if rows else [head]
+    parts: list[RenderableType] = [head, shown] if told["rounds"] else [head]
     if told["state"] not in STYLES:
         parts.append(Spinner("dots", text="waiting for the members"))
     return Group(*parts)
@@ -86,9 +89,20 @@ def drawn(told: Told) -> RenderableType:
 def headline(told: Told) -> str:
     """Return one line on a job."""
     ready = f", ready: {', '.join(told['ready'])}" if told["ready"] else ""
-    refused = f", declined: {', '.join(told['declined'])}" if told["declined"] else ""
+    refused = "".join(f", {name} declined ({reason})" for name, reason in told["declined"].items())
     reason = f" ({told['reason']})" if told["reason"] else ""
     return f"job {told['id'][:12]} {told['state']}{reason}{ready}{refused}"
+
+
+def finished(entry: Told) -> str:
+    """Return one line on a round that is over: whose sum it was, and who failed to take part."""
+    line = f"round {entry['round']}  {step_text(entry)}  {entry['state']}"
+    if entry["contributors"]:
+        line += f": {entry['fields']:,} numbers of {', '.join(entry['contributors'])}"
+        line += f", {size_text(entry['message_bytes'])} each"
+    if entry["state"] != "accepted" and entry["reason"]:
+        line += f" ({entry['reason']})"
+    return line + _absent(entry)
 
 
 def step_text(entry: Told) -> str:
@@ -97,8 +111,20 @@ def step_text(entry: Told) -> str:
 
 
 def who(entry: Told) -> str:
-    """Return who has done what in a round: the latest that there is."""
+    """Return who has done what in a round: the latest that there is, and who is awaited."""
     for key, verb in (("opened_by", "opened by"), ("contributed", "contributed"), ("joined", "joined")):
         if entry[key]:
-            return f"{verb} {', '.join(entry[key])}"
+            return f"{verb} {', '.join(entry[key])}" + _absent(entry)
     return ""
+
+
+def _absent(entry: Told) -> str:
+    """Return who joined a round and has not sent what it should; in roster order, as all names are."""
+    if entry["state"] == "collecting":
+        missing, verb = set(entry["joined"]) - set(entry["contributed"]), "waiting for"
+    elif entry["state"] in {"closed", "opening"}:
+        missing, verb = set(entry["decryptors"]) - set(entry["opened_by"]), "waiting for"
+    else:
+        missing, verb = set(entry["joined"]) - set(entry["contributed"]), "nothing from"
+    names = [name for name in entry["joined"] if name in missing]
+    return f"; {verb} {', '.join(names)}" if entry["decryptors"] and names else ""

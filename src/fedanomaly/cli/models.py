@@ -11,11 +11,11 @@ from fedanomaly.cli.output import note, print_json, stdout, table
 
 
 def models(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
-    """List the trained models, the newest version of each, and where they came from.
+    """List the trained models, the newest version of each, and their origin.
 
     [bold]Example[/bold]
 
-        fedanomaly models
+    $ fedanomaly models
     """
     from fedanomaly.cli.opened import OpenedModels
     from fedanomaly.node.home import Home

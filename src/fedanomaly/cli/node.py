@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile
+from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile, at
 from fedanomaly.cli.output import done, note, print_json, stdout, table
 from fedanomaly.cli.passphrase import passphrase_of
 
@@ -26,8 +26,8 @@ def init(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as_
 
     [bold]Example[/bold]
 
-        fedanomaly node init
-        fedanomaly node init --home /srv/node --passphrase-file /run/secrets/passphrase
+    $ fedanomaly node init
+    $ fedanomaly node init --home /srv/node --passphrase-file passphrase.txt
     """
     from fedanomaly.node.home import Home
 
@@ -39,7 +39,7 @@ def init(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as_
         return
     done(f"home       {made.root}")
     done(f"identity   {identity}")
-    done("next       look at policy.toml, then fedanomaly node enrol INVITATION")
+    done(f"next       look at policy.toml, then fedanomaly node enrol INVITATION{at(home)}")
 
 
 @app.command()
@@ -49,34 +49,51 @@ def enrol(
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Join a federation with a one-time invitation; the coordinator's key is pinned from it.
+    """Join a federation with a one-time invitation.
+
+    The coordinator's key is pinned from the invitation: from then on this node
+    talks to nobody else.
 
     [bold]Example[/bold]
 
-        fedanomaly node enrol north-bank.invitation
+    $ fedanomaly node enrol north-bank.invitation
     """
+    import stamina
+
+    from fedanomaly.errors import UnavailableError
     from fedanomaly.node.enrolment import enrol as join
     from fedanomaly.node.home import Home
     from fedanomaly.transport import Invitation
 
     found = Home(home.expanduser())
     line = Invitation.from_text(_line(invitation))
-    membership = join(found, found.unlock(passphrase_of(passphrase_file)), line)
+    keystore = found.unlock(passphrase_of(passphrase_file))
+    stamina.instrumentation.set_on_retry_hooks([])  # the answer is one line, not a log
+    try:
+        membership = join(found, keystore, line)
+    except UnavailableError as error:
+        raise UnavailableError(
+            Exception.__str__(error), hint=f"is the coordinator running at {line.url}? the invitation is not used up"
+        ) from None
     if as_json:
         told = {"organisation": membership.name, "url": membership.url, "federation": membership.federation.hex()}
         print_json(told)
         return
     done(f"enrolled as {membership.name} at {membership.url}")
-    done("next        fedanomaly data add NAME FILE, then fedanomaly node run")
+    done(f"next        fedanomaly data add NAME FILE{at(home)}, then fedanomaly node run{at(home)}")
 
 
 @app.command()
 def run(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None) -> None:
-    """Run the node until SIGTERM or Ctrl-C. It only calls out, and answers on 127.0.0.1.
+    """Run the node until SIGTERM or Ctrl-C.
+
+    It only calls out, and answers on 127.0.0.1 to whoever has its token. Ended
+    with SIGTERM or Ctrl-C it tells the others at once; killed, it makes them
+    wait for a deadline before they try a step again.
 
     [bold]Example[/bold]
 
-        fedanomaly node run --passphrase-file /run/secrets/passphrase
+    $ fedanomaly node run --home /srv/node --passphrase-file passphrase.txt
     """
     from fedanomaly.node.home import Home
     from fedanomaly.node.logs import configure
@@ -90,11 +107,11 @@ def run(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None) -> N
 
 @app.command()
 def status(home: NodeHome = NODE_HOME, as_json: Json = False) -> None:
-    """Show the node and its federation at a glance.
+    """Show the node and its federation: members, keys, jobs.
 
     [bold]Example[/bold]
 
-        fedanomaly node status
+    $ fedanomaly node status
     """
     from fedanomaly.cli.running import running_node
     from fedanomaly.node.home import Home
@@ -107,6 +124,7 @@ def status(home: NodeHome = NODE_HOME, as_json: Json = False) -> None:
             print_json(told)
         else:
             done(f"not running; {'enrolled as ' + membership.name if membership else 'not enrolled'}")
+            note(f"next: fedanomaly node {'run' if membership else 'enrol INVITATION'}{at(home)}")
         return
     with running_node(found) as node:
         told = {"running": True, **node.status(), "jobs": node.jobs()}
@@ -122,16 +140,27 @@ def _show(told: Told) -> None:
     done(f"coordinator  {told['coordinator_url']} ({reached})")
     done(f"federation   {told['federation'] or '?'}: {len(told['members'])} of {told['members_wanted'] or '?'} members")
     done(f"key epoch    {told['epoch'] or 'none yet'} ({told['epoch_state'] or 'waiting for members'})")
-    rows = [(job["id"][:12], job["model"], job["detector"], job["state"], len(job["rounds"])) for job in told["jobs"]]
+    rows = [
+        (job["id"][:12], job["model"], job["detector"], job["requested_by"], job["state"], len(job["rounds"]),
+         job["reason"])
+        for job in told["jobs"]
+    ]  # fmt: skip
     if rows:
-        stdout().print(table(["job", "model", "detector", "state", ">rounds"], rows))
+        columns = ["job", "model", "detector", "asked for by", "state", ">rounds", "reason"]
+        stdout().print(table(columns, rows))
 
 
 def _line(invitation: str) -> str:
     if invitation == "-":
         return sys.stdin.read()
+    from fedanomaly.errors import NotFoundError
+
     try:
         path = Path(invitation)
-        return path.read_text("ascii") if path.is_file() else invitation
+        if path.is_file():
+            return path.read_text("ascii")
     except (OSError, UnicodeDecodeError):  # too long for a path, for one
         return invitation
+    if path.suffix or len(path.parts) > 1:
+        raise NotFoundError(f"there is no file {invitation}", hint="give the invitation, its file, or - for stdin")
+    return invitation

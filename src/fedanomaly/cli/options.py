@@ -34,6 +34,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Drop = Annotated[str, typer.Option("--drop", help="Columns to leave out, separated by commas.")]
 
 
+def at(home: Path) -> str:
+    """Return the option that leads the next command to a home; nothing for a default one."""
+    return "" if home in {NODE_HOME, COORDINATOR_HOME} else f" --home {home}"
+
+
 def names_of(listed: str) -> list[str]:
     """Return the names of a list with commas."""
     return [name.strip() for name in listed.split(",") if name.strip()]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from fedanomaly.errors import ConfigError
 
 UNITS = ("B", "KB", "MB", "GB")
 
@@ -43,6 +47,22 @@ def note(text: str) -> None:
 def done(text: str) -> None:
     """Say what was done."""
     stdout().print(text, markup=False)
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Turn the system's refusal to write a file into an error that names it.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = "there is no such folder" if isinstance(error, FileNotFoundError) else error.strerror
+        raise ConfigError(f"{file} cannot be written: {reason}", hint="choose another file") from None
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedanomaly.cli.options import Drop, Json, names_of
-from fedanomaly.cli.output import done, note, print_json
+from fedanomaly.cli.output import done, note, print_json, writing
 
 if TYPE_CHECKING:
     from fedanomaly.features import Inference, Schema
@@ -26,14 +26,14 @@ def infer(
     label: Annotated[str | None, typer.Option("--label", help="Column that is no feature.")] = None,
     drop: Drop = "",
 ) -> None:
-    """Propose a schema for a file; look at it before the members agree on it.
+    """Propose a schema from a file; read it before the members agree on it.
 
     Levels of categorical columns come from this file: add those that only other
     members have, or their rows count as unknown.
 
     [bold]Example[/bold]
 
-        fedanomaly schema infer october.parquet --label is_fraud --drop id --out payments.toml
+    $ fedanomaly schema infer october.parquet --label is_fraud --out payments.toml
     """
     from fedanomaly.node.sources import FileSource
 
@@ -43,7 +43,8 @@ def infer(
     if out is None:
         print(found.schema.to_toml(), end="")
         return
-    out.write_text(found.schema.to_toml(), "utf-8")
+    with writing(out):
+        out.write_text(found.schema.to_toml(), "utf-8")
     done(f"wrote {out}: {len(found.schema.columns)} columns, {found.schema.n_features} features")
     done(f"digest {found.schema.digest.hex()[:16]}; every member sees the levels that it lists")
 
@@ -54,11 +55,11 @@ def check(
     schema: Annotated[Path, typer.Option("--schema", help="Feature schema.")],
     as_json: Json = False,
 ) -> None:
-    """Hold every row of a file against a schema; fails at the first that does not fit.
+    """Hold every row of a file against a schema; fail at the first misfit.
 
     [bold]Example[/bold]
 
-        fedanomaly schema check november.csv --schema payments.toml
+    $ fedanomaly schema check november.csv --schema payments.toml
     """
     from fedanomaly.node.encoding import conformed, types_of
     from fedanomaly.node.sources import FileSource
@@ -93,9 +94,19 @@ def read_schema(file: Path) -> Schema:
 
 
 def infer_from(source: FileSource, left_out: list[str]) -> Inference:
-    """Return the schema that a file suggests, without some columns."""
+    """Return the schema that a file suggests, without some columns.
+
+    Raises
+    ------
+    DataError
+        If the file has no rows.
+    """
     import pyarrow as pa
 
+    from fedanomaly.errors import DataError
     from fedanomaly.features import infer_schema
 
-    return infer_schema(pa.Table.from_batches(source.batches()), drop=left_out)
+    batches = list(source.batches())
+    if not batches:
+        raise DataError("the file has no rows to infer a schema from")
+    return infer_schema(pa.Table.from_batches(batches), drop=left_out)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile
-from fedanomaly.cli.output import done, print_json, stdout, table
+from fedanomaly.cli.output import done, print_json, stdout, table, writing
 from fedanomaly.cli.passphrase import passphrase_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def score(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write scores to this CSV or Parquet file.")] = None,
     evaluate: Annotated[bool, typer.Option("--evaluate", help="Hold the scores against labels.")] = False,
-    label: Annotated[str | None, typer.Option("--label", help="Column of FILE with the labels.")] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Column of FILE with the labels, for --evaluate.")
+    ] = None,
     version: Annotated[int | None, typer.Option("--version", min=1, help="Version; else the newest.")] = None,
     home: NodeHome = NODE_HOME,
     passphrase_file: PassphraseFile = None,
@@ -42,9 +44,9 @@ def score(
 
     [bold]Example[/bold]
 
-        fedanomaly score payments november.csv --out scores.parquet
-        fedanomaly score payments november.csv --evaluate --label is_fraud --json
-        fedanomaly score payments --evaluate
+    $ fedanomaly score payments november.csv --out scores.parquet
+    $ fedanomaly score payments november.csv --evaluate --label is_fraud --json
+    $ fedanomaly score payments --evaluate
     """
     from fedanomaly.cli.opened import OpenedModels
     from fedanomaly.errors import ConfigError
@@ -52,6 +54,8 @@ def score(
 
     if evaluate and (file is None) == (label is not None):
         raise ConfigError("--evaluate takes --label with a FILE, and no label with held-out rows")
+    if label is not None and not evaluate:
+        raise ConfigError("--label serves --evaluate", hint="add --evaluate, or leave the label out")
     found = Home(home.expanduser())
     opened = OpenedModels(found, passphrase_file).load(model, version)
     if file is not None:
@@ -121,9 +125,11 @@ def _write(out: Path, scores: Floats, threshold: float) -> None:
 
     written = pa.table({"score": scores, "prediction": np.where(scores > threshold, -1, 1)})
     if out.suffix.lower() == ".csv":
-        pyarrow.csv.write_csv(written, out)
+        with writing(out):
+            pyarrow.csv.write_csv(written, out)
     elif out.suffix.lower() in {".parquet", ".pq"}:
-        pq.write_table(written, out)
+        with writing(out):
+            pq.write_table(written, out)
     else:
         raise DataError(f"{out.name} is of no kind that is written here", hint="known: .csv, .parquet")
 
@@ -144,4 +150,4 @@ def _show(told: dict[str, Any], scores: Floats) -> None:
         return
     top = np.argsort(-scores, kind="stable")[:TOP]
     rows = [(int(row), f"{scores[row]:.6g}", "outlier" if scores[row] > told["threshold"] else "") for row in top]
-    stdout().print(table([">row", ">score", ""], rows, title="the most anomalous rows"))
+    stdout().print(table([">row", ">score", ""], rows, title="the most anomalous rows; the first row of all is 0"))

@@ -9,22 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedanomaly.cli.options import NODE_HOME, Json, NodeHome
+from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, at
 from fedanomaly.cli.output import done, note, print_json, size_text
 
 if TYPE_CHECKING:
-    from fedanomaly.client import Job
+    from pathlib import Path
+
+    from fedanomaly.client import Client, Job
+
+ID_DIGITS = 32
+"""Hexadecimal digits of a job's id."""
 
 
 def train(
-    dataset: Annotated[str, typer.Argument(help="Data set; every member uses its own of that name.")],
+    dataset: Annotated[
+        str | None, typer.Argument(help="Data set; every member uses its own of that name.", show_default=False)
+    ] = None,
     detector: Annotated[str, typer.Option("--detector", help="Detector to train.")] = "loda",
     model: Annotated[str | None, typer.Option("--model", help="Name of the model; else that of the data set.")] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", help="Parameter of the detector, as NAME=VALUE; may be repeated.")
     ] = None,
-    follow: Annotated[str | None, typer.Option("--follow", help="Watch a job that was asked for before.")] = None,
-    timeout_s: Annotated[float | None, typer.Option("--timeout", help="Longest wait in seconds.")] = None,
+    follow: Annotated[
+        str | None,
+        typer.Option("--follow", help="Watch a job that was asked for before; the start of its id is enough."),
+    ] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", help="Longest wait in seconds; the job goes on.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = True,
     home: NodeHome = NODE_HOME,
     as_json: Json = False,
@@ -35,22 +47,31 @@ def train(
 
     [bold]Example[/bold]
 
-        fedanomaly train payments --detector loda
-        fedanomaly train payments --detector mahalanobis --param contamination=0.005 --model weekly
+    $ fedanomaly train payments --detector loda
+    $ fedanomaly train payments --detector mahalanobis --model weekly
+    $ fedanomaly train payments --param contamination=0.005
+    $ fedanomaly train --follow 712e88bfc7f8
     """
     from fedanomaly.cli.running import running_node
+    from fedanomaly.errors import ConfigError
     from fedanomaly.node.home import Home
 
+    if (dataset is None) == (follow is None):
+        raise ConfigError("give either a data set or --follow JOB")
     with running_node(Home(home.expanduser())) as node:
         params = params_of(param or [])
-        job = node.job(follow) if follow else node.train(dataset, detector, params=params, model=model)
+        job = (
+            _known(node, follow)
+            if follow is not None
+            else node.train(str(dataset), detector, params=params, model=model)
+        )
         if not wait:
-            _asked(job, dataset, as_json=as_json)
+            _asked(job, home, as_json=as_json)
             return
         try:
             _watch(job, timeout_s)
         except KeyboardInterrupt:
-            note(f"the job goes on at the node; watch it again: fedanomaly train {dataset} --follow {job.id}")
+            note(f"the job goes on at the node; watch it again: fedanomaly train --follow {job.id[:12]}{at(home)}")
             raise
         told = job.told()
         kept = node.model(told["model"])
@@ -61,11 +82,25 @@ def train(
     done(f"sent {size_text(told['sent_bytes'])}; nothing but encrypted sums")
 
 
-def _asked(job: Job, dataset: str, *, as_json: bool) -> None:
+def _known(node: Client, start: str) -> Job:
+    """Return the one job of the log whose id begins so, or the job with that whole id."""
+    from fedanomaly.errors import NotFoundError
+
+    found = [told["id"] for told in node.jobs() if told["id"].startswith(start)]
+    if len(found) == 1:
+        return node.job(found[0])
+    if found:
+        raise NotFoundError(f"{len(found)} jobs begin with {start}", hint="give more of the id")
+    if len(start) < ID_DIGITS:
+        raise NotFoundError(f"there is no job {start}", hint="fedanomaly node status lists them")
+    return node.job(start)  # just asked for, and not in the log yet
+
+
+def _asked(job: Job, home: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"id": job.id})
     else:
-        done(f"asked for job {job.id}; watch it: fedanomaly train {dataset} --follow {job.id}")
+        done(f"asked for job {job.id}; watch it: fedanomaly train --follow {job.id[:12]}{at(home)}")
 
 
 def _watch(job: Job, timeout_s: float | None) -> None:

@@ -28,8 +28,10 @@ class Client:
     ::
 
         with fa.Client("http://127.0.0.1:7420", token=token) as node:
-            job = node.train("payments", detector="loda").wait()
-            detector = node.model("payments").detector
+            node.train("payments", detector="loda").wait()
+            model = node.model("payments")
+            model.predict(frame)  # rows in their own columns: -1 is an outlier
+            model.detector  # a fitted scikit-learn estimator; it takes model.encode(frame)
     """
 
     def __init__(self, url: str = "http://127.0.0.1:7420", *, token: str) -> None:

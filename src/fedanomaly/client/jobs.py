@@ -86,8 +86,17 @@ class Job:
                 raise UnavailableError(f"job {self.id} is still {told['state']}", hint="it goes on; wait again")
             time.sleep(POLL_S)
         if told["state"] != "accepted":
-            raise RejectedError(f"job {self.id} ended {told['state']}: {told['reason'] or 'no reason given'}")
+            raise RejectedError(
+                f"job {self.id} ended {told['state']}: {told['reason'] or 'no reason given'}", hint=_hint(told)
+            )
         return self
 
     def __repr__(self) -> str:
         return f"<Job {self.id}>"
+
+
+def _hint(told: Told) -> str | None:
+    """Return who can say why a job has no model: the reason itself stays at a member that declined."""
+    if not told.get("declined"):
+        return None
+    return f"the log of the node of {', '.join(told['declined'])} says what it declined for; then ask again"

@@ -43,6 +43,37 @@ class Model:
         """The score above which a row is an outlier."""
         return self._scorer.threshold
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the encoded features, in the order of the detector's columns."""
+        return self._scorer.schema.feature_names
+
+    def encode(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+        """Return what the detector takes: one column per feature, NaN where a reading is missing.
+
+        Parameters
+        ----------
+        frame : pandas, polars or pyarrow table
+            Rows in their own columns; further columns are left alone.
+
+        Returns
+        -------
+        float64 array of shape (n_rows, n_features)
+        """
+        from fedanomaly.features import encode  # noqa: PLC0415 - as the scorer
+
+        return encode(self._scorer.schema, frame)
+
+    def explain(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+        """Return what each feature adds to the score of every row; a row adds up to its score.
+
+        Returns
+        -------
+        float64 array of shape (n_rows, n_features)
+            Columns are `features`.
+        """
+        return self.detector.explain(self.encode(frame))
+
     def score(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return the anomaly score of every row; high is anomalous.
 

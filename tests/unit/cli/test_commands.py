@@ -1,5 +1,6 @@
 """Commands as people type them: what they print, how they fail."""
 
+import inspect
 import json
 import re
 
@@ -7,6 +8,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from fedanomaly.cli import app
 from fedanomaly.node.home import Home
 from tests.unit.node.federation import CHEAP, PASSPHRASE, SCHEMA, payments
 
@@ -42,8 +44,8 @@ def test_a_failure_ends_the_process_with_its_code_and_what_to_do(process):
 @pytest.mark.parametrize(
     "command",
     [
-        "coordinator init", "coordinator invite", "coordinator run", "coordinator status",
-        "node init", "node enrol", "node run", "node status",
+        "coordinator init", "coordinator invite", "coordinator run", "coordinator new-epoch", "coordinator status",
+        "demo", "node init", "node enrol", "node run", "node status",
         "schema infer", "schema check", "data add", "data list", "train", "score", "models", "cost",
     ],
 )  # fmt: skip
@@ -77,6 +79,18 @@ def test_rows_that_do_not_fit_are_told_by_column(fedanomaly, schema, tmp_path):
 
     assert said.startswith("error FA202: ")
     assert "'age'" in said
+
+
+def test_a_file_without_rows_suggests_no_schema(fedanomaly, tmp_path):
+    (tmp_path / "header.csv").write_text("amount,kind\n")
+
+    assert "error FA200: the file has no rows" in fedanomaly("schema", "infer", "header.csv", code=1).stderr
+
+
+def test_a_file_that_cannot_be_written_is_said(fedanomaly, rows):
+    said = fedanomaly("schema", "infer", rows, "--out", "missing/s.toml", code=1).stderr
+
+    assert "error FA100: missing/s.toml cannot be written: there is no such folder" in said
 
 
 def test_a_schema_that_is_none_is_said(fedanomaly, rows):
@@ -168,7 +182,9 @@ def test_a_column_is_either_used_or_left_out(fedanomaly, node, rows, schema):
 
 def test_a_node_that_does_not_run_trains_nothing(fedanomaly, node):
     assert "no node runs" in fedanomaly("train", "payments", "--home", node, code=1).stderr
-    assert "not running; not enrolled" in fedanomaly("node", "status", "--home", node).stdout
+    said = fedanomaly("node", "status", "--home", node)
+    assert "not running; not enrolled" in said.stdout
+    assert f"fedanomaly node enrol INVITATION --home {node}" in said.stderr
     assert json.loads(fedanomaly("node", "status", "--home", node, "--json").stdout) == {
         "running": False,
         "organisation": None,
@@ -210,7 +226,30 @@ def test_an_impossible_coordinator_is_refused(fedanomaly, arguments, said):
     assert said in fedanomaly("coordinator", "init", "--name", "w", "--home", "c", *arguments, code=1).stderr
 
 
+@pytest.mark.parametrize("command", ["invite North", "run", "new-epoch", "status"])
+def test_a_home_without_a_coordinator_is_said(fedanomaly, command):
+    said = fedanomaly("coordinator", *command.split(), "--home", "nowhere", code=1).stderr
+
+    assert said == "error FA100: there is no coordinator.toml in this home\nhint: run: fedanomaly coordinator init\n"
+
+
+def test_commands_are_listed_in_the_order_in_which_they_are_needed(fedanomaly):
+    said = fedanomaly("--help").stdout
+
+    listed = re.findall(r"^│ ([a-z]+) ", said, re.MULTILINE)
+    assert listed == ["demo", "cost", "coordinator", "node", "schema", "data", "train", "models", "score"]
+
+
+def test_no_line_of_help_is_too_long_for_a_narrow_terminal(fedanomaly):
+    groups = {"": app, **{entry.name: entry.typer_instance for entry in app.registered_groups}}
+    for group, commands in groups.items():
+        for command in commands.registered_commands:
+            text = inspect.getdoc(command.callback) or ""
+            assert max(map(len, text.splitlines())) <= 78, f"{group} {command.name}"
+
+
 def test_an_invitation_that_is_none_is_refused(fedanomaly, node):
+    assert "there is no file x.invitation" in fedanomaly("node", "enrol", "x.invitation", "--home", node, code=1).stderr
     assert "an invitation starts with" in fedanomaly("node", "enrol", "nonsense", "--home", node, code=1).stderr
     assert "an invitation starts with" in fedanomaly("node", "enrol", "-", "--home", node, code=1).stderr
 

@@ -1,6 +1,7 @@
 """Commands on the home of a node that runs in a real federation, and once it has stopped."""
 
 import json
+import re
 import signal
 
 import pyarrow.csv
@@ -24,8 +25,10 @@ def rows(tmp_path):
 def test_training_shows_its_rounds_and_ends_with_a_model(fedanomaly, home):
     ran = fedanomaly("train", "payments", "--detector", "mahalanobis", "--model", "shown", "--home", home)
 
-    # Which states are seen depends on when they are looked at; the last one always is.
-    assert "scale/rows  accepted  opened by north, east, south" in ran.stderr
+    assert re.search(
+        r"^round 0  scale/rows  accepted: \d numbers of north, east, south, \d+ B each$", ran.stderr, re.MULTILINE
+    )
+    assert ran.stderr.count("scale/rows") == 1
     assert "accepted (trained), ready: north, east, south" in ran.stderr
     assert ran.stdout.startswith("model shown version 1: mahalanobis, ")
 
@@ -45,9 +48,24 @@ def test_a_job_may_be_asked_for_and_followed_later(fedanomaly, home):
         ).stdout
     )
 
-    followed = fedanomaly("train", "payments", "--follow", asked["id"], "--home", home)
-
+    followed = fedanomaly("train", "--follow", asked["id"], "--home", home)
     assert "model later version 1" in followed.stdout
+
+    again = fedanomaly("train", "--follow", asked["id"][:12], "--home", home)
+    assert again.stdout == followed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--follow", "0"], "fedanomaly node status lists them"),
+        (["--follow", ""], "jobs begin with"),
+        (["payments", "--follow", "0"], "either a data set or"),
+        ([], "either a data set or"),
+    ],
+)
+def test_only_one_known_job_is_followed(fedanomaly, home, arguments, said):
+    assert said in fedanomaly("train", *arguments, "--home", home, code=1).stderr
 
 
 def test_an_interrupted_wait_leaves_the_job_alone(start, home, trained):
@@ -116,6 +134,7 @@ def test_the_held_out_rows_need_no_file(fedanomaly, home):
     [
         (["unknown", "rows.csv"], "no model unknown"),
         (["payments", "rows.csv", "--evaluate"], "--evaluate takes --label"),
+        (["payments", "rows.csv", "--label", "fraud"], "--label serves --evaluate"),
         (["payments", "rows.csv", "--evaluate", "--label", "typo"], "no column typo"),
         (["payments", "rows.csv", "--evaluate", "--label", "note"], "no numbers"),
         (["payments", "missing.csv"], "no file"),

@@ -5,15 +5,15 @@ import pytest
 from rich.console import Console
 
 from fedanomaly.cli.evaluation import evaluate
-from fedanomaly.cli.live import JobView, Lines
+from fedanomaly.cli.live import JobView, Lines, who
 from fedanomaly.cli.output import size_text
 from fedanomaly.errors import DataError
 
 
 def entry(**changes):
     told = {
-        "round": 0, "step": 0, "step_name": None, "state": "announced", "fields": 12_000, "message_bytes": 33_500,
-        "joined": [], "contributed": [], "opened_by": [],
+        "round": 0, "step": 0, "step_name": None, "state": "announced", "reason": "", "fields": 12_000,
+        "message_bytes": 33_500, "joined": [], "contributed": [], "contributors": [], "decryptors": [], "opened_by": [],
     }  # fmt: skip
     return told | changes
 
@@ -43,17 +43,32 @@ def test_the_picture_shows_steps_states_sizes_and_who():
         assert text in shown
 
 
-def test_every_change_is_one_line_and_said_once():
+def test_the_picture_says_who_is_awaited():
+    collecting = entry(state="collecting", joined=["north", "east"], contributed=["north"], decryptors=["north"])
+    opening = collecting | {"state": "opening", "contributed": ["north", "east"], "opened_by": ["east"]}
+
+    assert who(collecting) == "contributed north; waiting for east"
+    assert who(opening) == "opened by east; waiting for north"
+
+
+def test_a_finished_round_is_one_line_and_said_once():
     console = Console(file=io.StringIO(), width=200)
     lines = Lines(console)
+    everyone = {"joined": ["north", "west"], "decryptors": ["north", "west"]}
+    done = entry(step_name="scale/0", contributed=["north"], contributors=["north"], opened_by=["north"], **everyone)
 
-    for _ in range(2):
-        lines.show(told(declined={"east": "FA402 refused"}, rounds=[entry(), entry(round=1, joined=["north"])]))
-    lines.show(told("void", reason="too few members"))
+    lines.show(told("waiting"))
+    for state in ("collecting", "opened", "accepted", "accepted"):
+        lines.show(told(declined={"east": "FA402 refused"}, rounds=[done | {"state": state}]))
+    failed = entry(round=1, state="void", reason="too few members joined")
+    lines.show(told("void", rounds=[failed], reason="too few members"))
 
     assert console.file.getvalue().splitlines() == [
-        "job abababababab running, declined: east",
-        "round 1  step 0  announced  joined north",
+        "job abababababab waiting",
+        "job abababababab running",
+        "job abababababab east declined: FA402 refused",
+        "round 0  scale/0  accepted: 12,000 numbers of north, 33.5 KB each; nothing from west",
+        "round 1  step 0  void (too few members joined)",
         "job abababababab void (too few members)",
     ]
 

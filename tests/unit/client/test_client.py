@@ -68,6 +68,17 @@ def test_a_trained_model_is_a_fitted_detector(node):
     assert repr(model) == "<Model payments version 1>"
 
 
+def test_a_score_is_explained_by_feature(node):
+    model, rows = node.model("payments"), payments(5, 100)
+
+    shares = model.explain(rows)
+
+    assert shares.shape == (100, len(model.features))
+    assert model.features[:2] == ("amount", "age")
+    np.testing.assert_allclose(shares.sum(axis=1), model.score(rows))
+    np.testing.assert_array_equal(model.detector.predict(model.encode(rows)), model.predict(rows))
+
+
 @pytest.mark.parametrize("library", ["to_pandas", "polars"])
 def test_frames_of_other_libraries_score_the_same(node, library):
     import polars as pl
@@ -158,10 +169,12 @@ def test_a_job_that_is_not_in_the_log_yet_is_waiting(scripted):
 
 def test_a_job_without_a_model_raises_its_reason(scripted):
     server, client = scripted
-    server.answers = [(200, b'{"state":"void","reason":"too few members","rounds":[]}')]
+    server.answers = [(200, b'{"state":"void","reason":"too few members","rounds":[],"declined":{"east":"FA402"}}')]
 
-    with pytest.raises(RejectedError, match="void: too few members"):
+    with pytest.raises(RejectedError, match="void: too few members") as caught:
         client.job("x").wait()
+
+    assert "the log of the node of east" in str(caught.value.hint)
 
 
 def test_any_other_server_is_no_node(scripted):

@@ -42,18 +42,19 @@ def demo(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a whole federation on this machine: a coordinator and three or more organisations.
+    """Run a whole federation on this machine, and see what it gains.
 
-    Each is a process of its own with its own home. Keys are set up without a
-    dealer, two detectors are trained from encrypted sums, and the result is
-    compared with each organisation's own model and with pooled plaintext.
+    A coordinator and three or more organisations start, each a process with its
+    own home. Keys are set up without a dealer, two detectors are trained from
+    encrypted sums, and the result is compared with each organisation's own
+    model and with pooled plaintext.
 
-    [bold]Examples[/bold]
+    [bold]Example[/bold]
 
-        fedanomaly demo
-        fedanomaly demo --data transactions.csv --members 5 --label is_fraud
-        fedanomaly demo --data north.csv south.csv west.csv --label is_fraud --drop id
-        fedanomaly demo --json > result.json
+    $ fedanomaly demo
+    $ fedanomaly demo --data transactions.csv --members 5 --label is_fraud
+    $ fedanomaly demo --data north.csv south.csv west.csv --label is_fraud
+    $ fedanomaly demo --json > result.json
     """
     from fedanomaly.cli.demo.prepare import organisations_of
     from fedanomaly.cli.demo.processes import Services
