@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -71,6 +72,7 @@ def create_app(service: NodeService, token: str) -> FastAPI:
     app.add_middleware(Guard, token=token)
     app.add_exception_handler(FedAnomalyError, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _unexpected(service))
     _add_reading(app, service)
     _add_models(app, service)
     return app
@@ -190,6 +192,18 @@ async def _failed(_request: Request, error: Exception) -> JSONResponse:
         hint=error.hint,
         retry_after_s=error.retry_after_s if isinstance(error, UnavailableError) else None,
     )
+
+
+def _unexpected(service: NodeService) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    """Return what answers a defect: only its kind is told, since its text may quote a row."""
+
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        route = getattr(request.scope.get("route"), "path", "unknown")
+        service.feed.problem("request-failed", route=route, error=f"unexpected {type(error).__name__}")
+        told = FedAnomalyError("unexpected")
+        return _answer(500, code=told.code, message=told.public, hint=None, retry_after_s=None)
+
+    return answer
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

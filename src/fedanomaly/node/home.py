@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from fedanomaly.errors import ConfigError, UnavailableError
+from fedanomaly.errors import ConfigError, KeystoreError, UnavailableError
 from fedanomaly.node.durable import make_folder
 from fedanomaly.node.keystore import Cost, Keystore, check_passphrase, check_private
 from fedanomaly.node.templates import NODE_TOML, POLICY_TOML
@@ -136,8 +136,11 @@ class Home:
         Raises
         ------
         KeystoreError
-            If it does not open, or others may read it.
+            If it does not open, others may read it, or others may write in the home.
         """
+        # policy.toml and the pinned key in federation.json are only as good as the folder that they lie in.
+        if self.root.stat().st_mode & 0o022:
+            raise KeystoreError(f"others may write in {self.root}", hint=f"run: chmod 700 {self.root}")
         return Keystore.open(self.root / "keystore.json", passphrase)
 
     @property

@@ -112,7 +112,10 @@ class Learners:
     def _snapshot(self, request: JobRequest) -> Snapshot:
         kept = self._rows.get(_SNAPSHOT_ROW, request.request)
         if kept is not None:
-            return self._datasets.of_folder(kept.decode("ascii"))
+            snapshot = self._datasets.of_folder(kept.decode("ascii"))
+            if snapshot.name != request.dataset:  # the policy was asked about the name in the request
+                raise RefusedError("a job with the same number was begun on another data set")
+            return snapshot
         snapshot = self._datasets.newest(request.dataset)
         # A job ends on the rows that it began with, whatever is added meanwhile.
         self._rows.put([(_SNAPSHOT_ROW, request.request, snapshot.folder.encode("ascii"))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import threading
@@ -74,6 +75,8 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def _served(service: NodeService, token: str, listener: socket.socket) -> Iterator[None]:
+    # Its tracebacks end in the text of an error, which may quote a row; the API tells the kind of it instead.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         create_app(service, token),
         log_config=None,

@@ -20,6 +20,11 @@ POLICY_TOML = """\
 min_members = 3
 min_threshold = 2
 
+# Public keys (hex) that a roster may hold; empty: whoever the coordinator enrolled. A coordinator that enrols
+# members of its own making is one of them with every one of them: pin the keys unless you trust it to invite.
+# Every organisation reads out its own (`identity` of: fedanomaly node status --json), over another channel.
+identities = []
+
 # Detectors and local data sets that may take part; empty: all.
 detectors = []
 datasets = []

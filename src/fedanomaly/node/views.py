@@ -11,6 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from fedanomaly.node.models import Lineage
 from fedanomaly.protocol import Job, JobRequest, Round, Transcript
+from fedanomaly.transport import plain_text
+
+MAX_REASON = 4000
+"""Room for the reasons of many members."""
 
 
 class View(BaseModel):
@@ -179,10 +183,10 @@ def _job(job: Job, transcript: Transcript, me: bytes, step_names: dict[tuple[str
     return _view(
         request,
         state=job.state.value,
-        reason=job.reason,
+        reason=plain_text(job.reason, MAX_REASON),
         requested_by=transcript.members.get(job.requested_by, "?"),
         ready=_named(job.ready, names),
-        declined={names[index]: reason for index, reason in sorted(job.declined.items())},
+        declined={names[index]: plain_text(reason) for index, reason in sorted(job.declined.items())},
         rounds=rounds,
     )
 
@@ -195,9 +199,9 @@ def _waiting(request: JobRequest, members: dict[bytes, str], identity: bytes) ->
 def _view(request: JobRequest, *, rounds: list[RoundView], **told: Any) -> JobView:  # noqa: ANN401
     return JobView(
         id=request.request.hex(),
-        model=request.model,
-        dataset=request.dataset,
-        detector=request.detector,
+        model=plain_text(request.model),
+        dataset=plain_text(request.dataset),
+        detector=plain_text(request.detector),
         params=_params(request.params),
         rounds=rounds,
         sent_bytes=sum(entry.sent_bytes for entry in rounds),
@@ -214,7 +218,7 @@ def _round(entry: Round, names: dict[int, str], seat: int, step_name: str | None
         step=entry.ask.step,
         step_name=step_name,
         state=entry.state.value,
-        reason=entry.reason,
+        reason=plain_text(entry.reason, MAX_REASON),
         fields=entry.ask.fields,
         message_bytes=entry.ask.layout.message_bytes,
         joined=_named(entry.joins, names),

@@ -6,7 +6,14 @@ web framework along, which a client needs none of.
 
 from fedanomaly.transport.client import CoordinatorClient
 from fedanomaly.transport.connection import Connection, Patience, is_loopback
-from fedanomaly.transport.failures import ExplainedRefusalError, UnauthenticatedError, error_of, failure_of, status_of
+from fedanomaly.transport.failures import (
+    ExplainedRefusalError,
+    UnauthenticatedError,
+    error_of,
+    failure_of,
+    plain_text,
+    status_of,
+)
 from fedanomaly.transport.invitations import Invitation, check_origin
 from fedanomaly.transport.signing import RequestSigner
 
@@ -22,5 +29,6 @@ __all__ = [
     "error_of",
     "failure_of",
     "is_loopback",
+    "plain_text",
     "status_of",
 ]

@@ -87,7 +87,7 @@ def error_of(status: int, body: bytes) -> FedAnomalyError:
     kind = _by_code().get(failure.code, ProtocolError)
     if status == 401:
         kind = UnauthenticatedError
-    message, hint = _plain(failure.message), failure.hint and _plain(failure.hint)
+    message, hint = plain_text(failure.message), failure.hint and plain_text(failure.hint)
     if issubclass(kind, UnavailableError):
         return kind(message, hint=hint, retry_after_s=min(max(failure.retry_after_s or 1.0, 0.0), MAX_RETRY_AFTER_S))
     return kind(f"the coordinator answered: {message}", hint=hint)
@@ -106,6 +106,6 @@ def _descendants(kind: type[FedAnomalyError]) -> Iterator[type[FedAnomalyError]]
         yield from _descendants(child)
 
 
-def _plain(text: str) -> str:
-    """Cut a peer's text, and keep control characters out of our logs and terminals."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:MAX_TEXT])
+def plain_text(text: str, limit: int = MAX_TEXT) -> str:
+    """Return a peer's text, cut, and without control characters: they would act on our logs and terminals."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:limit])

@@ -172,3 +172,20 @@ def test_the_feed_goes_on_from_its_cursor(http):
 
 def test_the_committed_openapi_is_that_of_the_code():
     assert OPENAPI.read_text() == document(), "python -m fedanomaly.node.openapi > docs/reference/openapi-node.json"
+
+
+def test_a_defect_answers_and_logs_its_kind_alone(trained, http, monkeypatch, caplog):
+    """The text of an error of somebody else's code may quote a row."""
+
+    def fail(*_):
+        raise LookupError("the row PRIVATE")
+
+    monkeypatch.setattr("fedanomaly.node.api._scores", fail)
+    before = http.get("/v1/events").json()["cursor"]
+
+    answer = score(http, stream_of(payments(1, 5)))
+
+    said = http.get("/v1/events", params={"after": before}).json()["events"]
+    assert (answer.status_code, answer.json()["code"]) == (500, "FA000")
+    assert "unexpected LookupError" in [event["details"].get("error") for event in said]
+    assert "PRIVATE" not in answer.text + str(said) + caplog.text

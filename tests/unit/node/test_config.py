@@ -60,3 +60,10 @@ def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("FEDANOMALY_NODE_API_PORT", "0")
 
     assert read_toml(tmp_path / "node.toml", NodeConfig).api_port == 0
+
+
+def test_the_policy_as_written_shows_every_setting():
+    """The first of all defences against members that the coordinator made up is one that people must know of."""
+    written = {line.partition(" = ")[0] for line in POLICY_TOML.splitlines() if " = " in line and line[0] != "#"}
+
+    assert written == set(PolicyFile.model_fields)

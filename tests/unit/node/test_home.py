@@ -142,3 +142,12 @@ def test_a_damaged_enrolment_is_said(home):
 
     with pytest.raises(ConfigError, match="damaged"):
         _ = home.membership
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777])
+def test_a_home_that_others_may_write_in_is_not_opened(home, passphrase, mode):
+    """They could put their own policy there, or another coordinator's key."""
+    home.root.chmod(mode)
+
+    with pytest.raises(KeystoreError, match="others may write"):
+        home.unlock(passphrase)

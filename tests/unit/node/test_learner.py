@@ -190,3 +190,13 @@ def test_scores_that_are_not_finite_are_noticed(learners, monkeypatch):
 def test_a_parameter_that_is_no_json_is_refused(value):
     with pytest.raises(DataError):
         canonical_params({"a": value})
+
+
+def test_a_job_that_repeats_the_number_of_another_does_not_get_its_rows(learners, datasets, tmp_path):
+    """What a policy allows is asked by name; the rows must be those of that name."""
+    learners(request_of(learners))
+    datasets.add("other", FileSource(tmp_path / "rows.parquet"), Plan(schema=SCHEMA))
+    request = learners.request(model="m", dataset="other", detector="mahalanobis", params={}, request=bytes(16))
+
+    with pytest.raises(RefusedError, match="another data set"):
+        learners(request)
