@@ -10,9 +10,11 @@ from fedanomaly.coordinator.home import Home
 from fedanomaly.errors import ConfigError, FedAnomalyError, ProtocolError
 from fedanomaly.protocol import Entry, Envelope, Job, Round, Transcript
 from fedanomaly.storage.envelopes import EnvelopeLog
-from fedanomaly.transport import wire
+from fedanomaly.transport import plain_text, wire
 
 FOLD_ENTRIES = 200
+MAX_REASON = 4000
+"""Room for the reasons of many members."""
 
 
 def read_status(folder: Path) -> wire.Status:
@@ -76,11 +78,11 @@ def _job(transcript: Transcript, job: Job) -> wire.Job:
     return wire.Job(
         number=job.number,
         epoch=1 + transcript.epochs.index(job.epoch),
-        model=request.model if request else "self-test",
-        detector=request.detector if request else "",
+        model=plain_text(request.model) if request else "self-test",
+        detector=plain_text(request.detector) if request else "",
         requested_by=transcript.members.get(job.requested_by, "coordinator"),
         state=job.state.value,
-        reason=job.reason,
+        reason=plain_text(job.reason, MAX_REASON),
         rounds=tuple(_round(round_, names) for round_ in job.rounds),
     )
 
@@ -99,5 +101,5 @@ def _round(round_: Round, names: dict[int, str]) -> wire.Round:
         contributors=named(round_.contributors),
         stated=named(round_.statements),
         voted=named(round_.votes),
-        reason=round_.reason,
+        reason=plain_text(round_.reason, MAX_REASON),
     )

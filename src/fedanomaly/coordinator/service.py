@@ -222,6 +222,7 @@ class Service:
     def _check(self, envelope: Envelope) -> None:
         attachment = None
         if envelope.attachment != NO_ATTACHMENT:
+            self.transcript.check(envelope)  # before anything large is read for what is refused anyhow
             attachment = self.blobs.staged(envelope.sender, envelope.attachment, envelope.size)
         self._coordinator.check(envelope, attachment)
         if attachment is not None:

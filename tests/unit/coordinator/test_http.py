@@ -21,7 +21,7 @@ from fedanomaly.errors import (
     UnavailableError,
 )
 from fedanomaly.protocol import Enrol, JobRequest, seal
-from fedanomaly.protocol.messages import Deal, Hello, JobEnd, RosterAccept
+from fedanomaly.protocol.messages import ContributionPost, Deal, Hello, JobEnd, RosterAccept
 from fedanomaly.transport import Invitation, RequestSigner, UnauthenticatedError
 from fedanomaly.transport.wire import PART_BYTES, Enrolment, encode
 from tests.unit.coordinator.conftest import Identity, until
@@ -551,3 +551,13 @@ def test_errors_of_the_disk_may_be_retried(served):
     staged.write_bytes(b"a file where a folder should be")
     with pytest.raises(UnavailableError):
         client.upload(b"data")
+
+
+def test_bytes_are_not_read_for_an_envelope_that_is_refused_anyhow(served, monkeypatch):
+    identity, client = served.enrol("north")
+    data = b"x" * 1000
+    client.upload(data)
+    monkeypatch.setattr(served.app.state.service.blobs, "staged", None)
+
+    with pytest.raises(ProtocolError):
+        client.post(served.say(identity, ContributionPost(manifest=bytes(32)), data).envelope)
