@@ -5,7 +5,8 @@ A page is one session, top to bottom, in a fresh folder:
 - ``python`` blocks run as one program, in the page's order;
 - ``console`` blocks are transcripts: a line after ``$ `` is a command for the
   shell, the lines up to the next one are what it prints. ``...`` stands for any
-  text. A command must exit with 0.
+  text. A command must exit with 0; what it leaves running in the background ends with
+  the page.
 
 A block after ``<!-- not run: REASON -->`` is skipped, and the reason is counted
 in the output, so that nothing is skipped silently.
@@ -15,11 +16,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +81,7 @@ class Session:
     """Runs the examples of one page, each after what came before."""
 
     folder: Path
+    groups: list[int] = field(default_factory=list)
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__example__"})
 
     def run(self, block: Block) -> None:
@@ -105,7 +109,7 @@ class Session:
         for command, expected in transcript(block.code):
             environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "HOME": str(self.folder)}
             environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-            ran = subprocess.run(  # noqa: S602 - a transcript is what a person types into a shell
+            shell = subprocess.Popen(  # noqa: S602 - a transcript is what a person types into a shell
                 command,
                 shell=True,
                 cwd=self.folder,
@@ -113,13 +117,20 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=COMMAND_TIMEOUT_S,
-                check=False,
+                start_new_session=True,
             )
-            if ran.returncode:
-                raise BrokenExampleError(f"$ {command}\n{ran.stdout}(exit status {ran.returncode})")
-            if not prints(ran.stdout, expected):
-                raise BrokenExampleError(f"$ {command}\nexpected:\n{expected}\nprinted:\n{ran.stdout}")
+            self.groups.append(shell.pid)
+            printed, _ = shell.communicate(timeout=COMMAND_TIMEOUT_S)
+            if shell.returncode:
+                raise BrokenExampleError(f"$ {command}\n{printed}(exit status {shell.returncode})")
+            if not prints(printed, expected):
+                raise BrokenExampleError(f"$ {command}\nexpected:\n{expected}\nprinted:\n{printed}")
+
+    def end(self) -> None:
+        """End what the commands of this page left running."""
+        for group in self.groups:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
 
 
 def transcript(code: str) -> Iterator[tuple[str, str]]:
@@ -128,7 +139,7 @@ def transcript(code: str) -> Iterator[tuple[str, str]]:
         command, _, rest = part.partition("\n")
         while command.endswith("\\"):
             more, _, rest = rest.partition("\n")
-            command = command[:-1] + more.lstrip("> ")
+            command = command[:-1] + more.removeprefix(">").lstrip()
         yield command, rest
 
 
@@ -165,6 +176,7 @@ def run_page(page: Path) -> tuple[int, list[str]]:
                     raise BrokenExampleError(f"{page}:{block.line}\n{error}") from error
                 ran += 1
         finally:
+            session.end()
             os.chdir(here)
     return ran, skipped
 

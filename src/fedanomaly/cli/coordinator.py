@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,13 @@ def init(
     ] = 2,
     listen: Annotated[str, typer.Option("--listen", help="Address and port to listen on.")] = "127.0.0.1:7400",
     url: Annotated[str, typer.Option("--url", help="Where nodes reach it, if not at that address.")] = "",
+    tls_certificate: Annotated[
+        str, typer.Option("--tls-certificate", help="PEM file; needed to listen beyond this machine.")
+    ] = "",
+    tls_key: Annotated[str, typer.Option("--tls-key", help="PEM file of its key.")] = "",
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy in front of it speaks TLS instead.")
+    ] = False,
     home: CoordinatorHome = COORDINATOR_HOME,
     as_json: Json = False,
 ) -> None:
@@ -42,7 +50,15 @@ def init(
     if not host or not port.isdecimal():
         raise ConfigError("--listen is an address and a port, such as 127.0.0.1:7400")
     config = CoordinatorConfig(
-        name=name, members=members, threshold=threshold, listen_host=host.strip("[]"), listen_port=int(port), url=url
+        name=name,
+        members=members,
+        threshold=threshold,
+        listen_host=host.strip("[]"),
+        listen_port=int(port),
+        url=url,
+        tls_certificate=str(Path(tls_certificate).resolve()) if tls_certificate else "",
+        tls_key=str(Path(tls_key).resolve()) if tls_key else "",
+        behind_proxy=behind_proxy,
     )
     made = init_home(home.expanduser(), config)
     if as_json:

@@ -226,6 +226,14 @@ def test_an_impossible_coordinator_is_refused(fedanomaly, arguments, said):
     assert said in fedanomaly("coordinator", "init", "--name", "w", "--home", "c", *arguments, code=1).stderr
 
 
+def test_a_coordinator_beyond_this_machine_is_made_with_tls(fedanomaly, tmp_path):
+    asked = ["--name", "w", "--members", "3", "--home", "c", "--listen", "0.0.0.0:7400", "--json"]
+    told = fedanomaly("coordinator", "init", *asked, "--tls-certificate", "c.pem", "--tls-key", "k.pem").stdout
+
+    assert json.loads(told)["url"] == "https://0.0.0.0:7400"
+    assert f'tls_certificate = "{tmp_path / "c.pem"}"' in (tmp_path / "c" / "coordinator.toml").read_text()
+
+
 @pytest.mark.parametrize("command", ["invite North", "run", "new-epoch", "status"])
 def test_a_home_without_a_coordinator_is_said(fedanomaly, command):
     said = fedanomaly("coordinator", *command.split(), "--home", "nowhere", code=1).stderr

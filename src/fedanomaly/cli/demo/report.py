@@ -88,10 +88,14 @@ def lines_of(plan: Plan, result: Trained) -> list[str]:
 
 def _conclude(result: Trained) -> None:
     found = [gain for gain in gains(result) if gain is not None]
-    done(
-        f"federated is within {result.distance:.2g} of pooled plaintext (scores differ by at most "
-        f"{result.max_abs_difference:.2g}); {result.rounds} rounds, at most {size_text(result.sent_bytes)} sent"
-    )
+    if result.max_abs_difference == 0.0:
+        close = "federated scores are those of pooled plaintext, bit for bit"
+    else:
+        close = (
+            f"federated is within {result.distance:.2g} of pooled plaintext (scores differ by at most "
+            f"{result.max_abs_difference:.2g})"
+        )
+    done(f"{close}; {result.rounds} rounds, at most {size_text(result.sent_bytes)} sent")
     if not found:
         done("no labels to evaluate with: give --label COLUMN to compare detection")
     elif min(found) > 0:

@@ -85,6 +85,7 @@ class Stage:
         self._console = console
         self._clients: dict[str, Client] = {}
         self._cursors: dict[str, int] = {}
+        self._deeds: dict[str, set[str]] = {}
 
     def set_up(self) -> None:
         """Start coordinator and nodes, enrol them, add their data, set the keys up."""
@@ -178,7 +179,7 @@ class Stage:
         return all(state == "live" for state in states)
 
     def _show_deeds(self) -> None:
-        """Print who has done what since the last look."""
+        """Print what all members have done since the last look, and at once what went wrong at one."""
         for name, client in self._clients.items():
             try:
                 events, self._cursors[name] = client.events(self._cursors.get(name, 0))
@@ -186,11 +187,19 @@ class Stage:
                 continue
             for event in events:
                 if event["name"] == "sent":
-                    size = event["details"]["attachment_bytes"]
-                    what = event["details"]["kind"].replace("-", " ")
-                    self._console.print(f"  {name}  {what}{f'  {size_text(size)}' if size else ''}", markup=False)
+                    self._deed(name, event["details"]["kind"], event["details"]["attachment_bytes"])
                 elif event["details"].get("problem"):
-                    self._console.print(f"  {name}  {event['name']}: {event['details'].get('error', '')}", markup=False)
+                    self._say(f"  {name}  {event['name']}: {event['details'].get('error', '')}")
+
+    def _deed(self, name: str, kind: str, size_bytes: int) -> None:
+        # A message may be sent again before it shows in the log; only the last of all members ends a line.
+        done = self._deeds.setdefault(kind, set())
+        done.add(name)
+        names = [organisation.name for organisation in self._plan.organisations]
+        if done.issuperset(names):
+            done.clear()
+            size = f"  {size_text(size_bytes)} each" if size_bytes else ""
+            self._say(f"  {kind.replace('-', ' '):13} {', '.join(names)}{size}")
 
     def _told(self, name: str, job: str) -> dict:
         self._wait(
