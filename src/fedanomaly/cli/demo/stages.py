@@ -99,7 +99,11 @@ class Stage:
         )  # fmt: skip
         serving = self._services.start("coordinator", coordinator, "coordinator", "run", "--home", str(coordinator))
         with ThreadPoolExecutor(SETUP_PARALLEL) as pool:
-            list(pool.map(self._start_node, self._plan.organisations))
+            list(pool.map(self._prepare_node, self._plan.organisations))
+        # One after the other: the order of enrolment is that of the roster, and of all names.
+        nodes = [self._enrol_node(organisation) for organisation in self._plan.organisations]
+        for organisation, node in zip(self._plan.organisations, nodes, strict=True):
+            self._meet_node(organisation, node)
         self._wait(lambda: serving.running, START_TIMEOUT_S, "the coordinator does not start")
         self._wait(self._live, EPOCH_TIMEOUT_S, "the key epoch does not come to life")
         self._say("keys are set up: no dealer, and the self-test opened what it should")
@@ -133,9 +137,9 @@ class Stage:
         pids = " ".join(str(service.process.pid) for service in self._services.running)
         self._say(f"end it: kill {pids}")
 
-    def _start_node(self, organisation: Organisation) -> Service:
+    def _prepare_node(self, organisation: Organisation) -> None:
         folder, run, name = self._services.folder, self._services.run, organisation.name
-        home, secret = folder / name, ("--passphrase-file", str(self._services.passphrase_file))
+        home, secret = folder / name, self._secret
         inbox = folder / "files" / name
         inbox.mkdir(parents=True, exist_ok=True)
         pq.write_table(organisation.train, inbox / "train.parquet")
@@ -150,12 +154,23 @@ class Stage:
             "--schema", str(schema), *(("--label", self._plan.label) if self._plan.label else ()),
             "--home", str(home), *secret,
         )  # fmt: skip
-        self._retry(lambda: run("node", "enrol", str(invitation), "--home", str(home), *secret))
-        service = self._services.start(name, home, "node", "run", "--home", str(home), *secret)
-        self._wait(lambda: Home(home).address is not None, START_TIMEOUT_S, f"{name} does not start")
-        self._clients[name] = running_node(Home(home))
-        self._say(f"{name} runs: {organisation.train.num_rows:,} events to train on, process {service.process.pid}")
-        return service
+
+    def _enrol_node(self, organisation: Organisation) -> Service:
+        folder, name = self._services.folder, organisation.name
+        home, invitation = folder / name, folder / "files" / name / "invitation"
+        options = ("--home", str(home), *self._secret)
+        self._retry(lambda: self._services.run("node", "enrol", str(invitation), *options))
+        return self._services.start(name, home, "node", "run", *options)
+
+    def _meet_node(self, organisation: Organisation, node: Service) -> None:
+        name = organisation.name
+        self._wait(lambda: Home(node.home).address is not None, START_TIMEOUT_S, f"{name} does not start")
+        self._clients[name] = running_node(Home(node.home))
+        self._say(f"{name} runs: {organisation.train.num_rows:,} events to train on, process {node.process.pid}")
+
+    @property
+    def _secret(self) -> tuple[str, str]:
+        return "--passphrase-file", str(self._services.passphrase_file)
 
     def _retry(self, command: Callable[[], str]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
