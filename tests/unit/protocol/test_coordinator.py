@@ -13,6 +13,7 @@ from fedanomaly.protocol import EpochState, JobState, Settings
 from fedanomaly.protocol.coordinator import MAX_DEAL_BYTES
 from fedanomaly.protocol.messages import TRAINED, Ready, Statement
 from tests.unit.protocol.driving import (
+    advance,
     asked,
     catch_up,
     enrol_all,
