@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Callable
 from enum import Enum
 
-from fedanomaly.errors import ProtocolError, ReplayError
+from fedanomaly.errors import MessageError, ProtocolError, ReplayError
 from fedanomaly.protocol.envelope import NO_ATTACHMENT, Envelope
 from fedanomaly.protocol.messages import Confirm, Deal, EpochCall, Hello, Roster, RosterAccept
 from fedanomaly.types.canonical import begin, item, item_int
 
 Apply = Callable[[], None]
+
+HELLO_BYTES = 1248
+"""ML-KEM-768 with X25519 has a public key of 1,216 bytes; the commitment has 32."""
 
 
 class EpochState(Enum):
@@ -124,6 +127,8 @@ class Epoch:
         """Check a hello: once for each member, before the roster."""
         if self.roster or member in self.hellos:
             raise ReplayError("the member has said hello")
+        if len(message.hello) != HELLO_BYTES:
+            raise MessageError("the hello holds no HPKE key and commitment")
         return lambda: self.hellos.__setitem__(member, (message, envelope))
 
     def on_roster(self, message: Roster) -> Apply:

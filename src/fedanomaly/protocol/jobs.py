@@ -16,6 +16,7 @@ Apply = Callable[[], None]
 
 SELF_TEST = 0
 """Job number of the self-test of a key epoch."""
+MAX_REASON = 300
 
 
 class JobState(Enum):
@@ -147,6 +148,8 @@ class Job:
         """Check that a member says once that it takes no part, or no more."""
         if self.outcome or member in self.declined:
             raise ReplayError("the member has answered, or the job is over")
+        if len(message.reason) > MAX_REASON:
+            raise MessageError(f"a reason has more than {MAX_REASON} characters")
         return lambda: self.declined.__setitem__(member, message.reason)
 
     def on_announce(self, message: Announce) -> Apply:

@@ -188,6 +188,9 @@ class Member:
 
     def _take_part(self, job: Job, me: int, secrets: Secrets, fetch: Fetch) -> Iterator[Post]:
         if not job.state.final:
+            refusal = self._desk.policy.refuses_epoch(job.epoch.call)  # it may have been tightened since
+            if refusal:
+                raise RefusedError(refusal, hint="change policy.toml, or ask the coordinator's operator")
             learner = None if job.number == SELF_TEST else self._learner(job)
             yield from Participant(self._desk, job, secrets, learner).act(fetch)
         elif job.state is JobState.ACCEPTED and me in job.ready:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -143,7 +144,7 @@ class Participant:
         for round_ in self._job.accepted[done:]:
             self._desk.ledger.accepted(round_)
             state = self._merge(round_, state, fetch)
-            if round_.won.state_tag != self._tag(state):
+            if not hmac.compare_digest(round_.won.state_tag, self._tag(state)):
                 raise RefusedError("the federation's state is not the one that this node computed")
             self._desk.ledger.current(round_.posted)
         return state

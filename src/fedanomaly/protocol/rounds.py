@@ -121,6 +121,21 @@ class Round:
             return RoundState.COLLECTING
         return RoundState.JOINING if self.joins else RoundState.ANNOUNCED
 
+    def index_of(self, identity: bytes) -> int:
+        """Return the index of an identity on the roster of this round.
+
+        A later roster may list it elsewhere: taken from there, one member could
+        speak from the seats of several.
+
+        Raises
+        ------
+        ProtocolError
+            If it is not on the roster.
+        """
+        if identity not in self.identities:
+            raise ProtocolError("the sender is not on the roster of this round")
+        return self.identities.index(identity) + 1
+
     @property
     def posted(self) -> Manifest:
         """The manifest; raises ProtocolError before it is posted."""

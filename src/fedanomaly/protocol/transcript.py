@@ -50,6 +50,7 @@ FROM_COORDINATOR = (
 )  # fmt: skip
 MAX_WAITING_REQUESTS = 16
 """Requests of one member that may wait for a job at a time."""
+MAX_NAME, MAX_PARAMS = 200, 16_384
 PHASES = frozenset({"announce", "manifest", "close", "abandon", "opened"})
 """Messages after which a round waits for its members anew."""
 
@@ -206,21 +207,25 @@ class Transcript:
     def _in_round(self, message: Message, envelope: Envelope) -> Apply:  # noqa: PLR0911 (the map of a round)
         match message:
             case Join():
-                return self._asked(message.ask).on_join(self._seat(envelope)[1], message)
+                round_ = self._asked(message.ask)
+                return round_.on_join(round_.index_of(envelope.sender), message)
             case ManifestPost():
                 return self._manifest(message)
             case ContributionPost():
-                return self._of(message.manifest).on_contribution(self._seat(envelope)[1], message, envelope)
+                round_ = self._of(message.manifest)
+                return round_.on_contribution(round_.index_of(envelope.sender), message, envelope)
             case Close():
                 return self._of(message.manifest).on_close(message)
             case Abandon():
                 return self._of(message.manifest).on_abandon(message)
             case Statement():
-                return self._of(message.manifest).on_statement(self._seat(envelope)[1], message, envelope)
+                round_ = self._of(message.manifest)
+                return round_.on_statement(round_.index_of(envelope.sender), message, envelope)
             case Opened():
                 return self._of(message.manifest).on_opened(message, envelope)
             case Vote():
-                return self._of(message.manifest).on_vote(self._seat(envelope)[1], message)
+                round_ = self._of(message.manifest)
+                return round_.on_vote(round_.index_of(envelope.sender), message)
             case Outcome():
                 return self._asked(message.ask).on_outcome(message)
             case _:
@@ -264,6 +269,10 @@ class Transcript:
             raise ProtocolError(f"{MAX_WAITING_REQUESTS} requests of this member wait already")
         if len(message.request) != 16 or not message.model or not message.dataset:
             raise MessageError("a job has a model, a data set and 16 random bytes")
+        if max(len(message.model), len(message.dataset), len(message.detector)) > MAX_NAME:
+            raise MessageError(f"a name has more than {MAX_NAME} characters")
+        if len(message.params) > MAX_PARAMS:
+            raise MessageError(f"the parameters have more than {MAX_PARAMS} characters")
         return lambda: self.requests.__setitem__(envelope.digest, (message, envelope.sender))
 
     def _start(self, message: JobStart) -> Apply:
