@@ -46,7 +46,7 @@ def run(home: Home, keystore: Keystore, *, ready: Callable[[str], None], stop: t
     with home.locked(), _listening(home.config.api_port) as listener:
         service = NodeService(home, keystore)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with _served(service, home.token, listener), home.announced(address), _signalled(stop):
+        with _signalled(stop), _served(service, home.token, listener), home.announced(address):
             service.start()
             try:
                 ready(address)
