@@ -100,7 +100,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror}",
+            hint="another coordinator may run there; else set listen_port in coordinator.toml",
+        ) from None
     return listener
 
 

@@ -46,8 +46,13 @@ def from_params(name: str, params: Mapping[str, Any] | None = None) -> Detector:
     """
     if name not in registry():
         raise NotFoundError(f"no detector is called {name!r}", hint=f"there are {', '.join(registry())}")
+    kind = registry()[name]
+    known = sorted(kind().get_params(deep=False))
+    unknown = sorted(set(params or {}) - set(known))
+    if unknown:
+        raise ConfigError(f"{name} has no parameter {unknown[0]!r}", hint=f"it has {', '.join(known)}")
     try:
-        detector = registry()[name](**(params or {}))
+        detector = kind(**(params or {}))
         detector.initial_state(1)
     except (TypeError, InvalidParameterError) as error:
         raise ConfigError(f"{name}: {error}") from None

@@ -117,5 +117,7 @@ class FileSource:
 
 
 def _first_line(error: BaseException) -> str:
-    # Arrow quotes the cell that it could not read; a cell does not belong into a log.
-    return re.sub(r"(invalid value )?'.*", "...", str(error).split("\n", 1)[0].split(" Row", 1)[0])
+    # Arrow quotes the cell or the row that it could not read; neither belongs into a log.
+    line = str(error).split("\n", 1)[0].split(" Row", 1)[0]
+    line = re.sub(r"(invalid value )?'.*", "...", line)
+    return re.sub(r"(Expected \d+ columns, got \d+).*", r"\1 in a row", line)

@@ -465,7 +465,7 @@ class TestAttachments:
         members = [served.enrol(name) for name in ("north", "south", "west")]
         call = served.log()[-1].envelope.digest
         for identity, client in members:
-            client.post(served.say(identity, Hello(call=call, nonce=os.urandom(32), hello=b"key")).envelope)
+            client.post(served.say(identity, Hello(call=call, nonce=os.urandom(32), hello=bytes(1248))).envelope)
         roster = sha256(served.log()[-1].envelope.body)
         for identity, client in members:
             client.post(served.say(identity, RosterAccept(roster=roster)).envelope)

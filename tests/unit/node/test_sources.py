@@ -96,3 +96,11 @@ def test_a_file_without_rows_is_refused(tmp_path):
 
     with pytest.raises(DataError, match="no rows"):
         FileSource(tmp_path / "x.csv").columns()
+
+
+def test_an_error_about_a_ragged_row_shows_nothing_of_it(tmp_path):
+    file = tmp_path / "ragged.csv"
+    file.write_text("a,b,c\n1,2,3\n4,private-cell\n")
+    with pytest.raises(DataError, match="Expected 3 columns, got 2") as caught:
+        list(FileSource(file).batches())
+    assert "private-cell" not in str(caught.value)
