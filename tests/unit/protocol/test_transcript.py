@@ -189,6 +189,16 @@ def test_a_member_declines_once(finished):
     assert job.declined == {1: "one"}
 
 
+def test_a_reason_is_short(finished):
+    from fedanomaly.protocol.messages import Decline
+
+    transcript = folded(finished, at(finished, "ready") + 1)
+    long = Decline(epoch=transcript.open_job.epoch.id, job=1, reason="x" * 10_000)
+    post = seal(finished.parties[0].identity, finished._federation, long.kind, long.to_bytes())
+    with pytest.raises(MessageError, match="reason"):
+        transcript.check(post.envelope)
+
+
 def test_a_self_test_passes_by_sums_that_opened(finished):
     position = at(finished, "announce") + 1
     transcript = folded(finished, position)
