@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from fedanomaly.errors import FedAnomalyError, ProtocolError, ReplayError, VersionError
+from fedanomaly.errors import FedAnomalyError, MessageError, ProtocolError, ReplayError, VersionError
 from fedanomaly.protocol import Entry, Transcript, seal
 from fedanomaly.protocol.messages import Enrol, JobEnd, Outcome
 from tests.unit.protocol.folding import at, body, changed, folded, snapshot
