@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 
-import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
+import pyarrow as pa
 
+from fedanomaly.cli.evaluation import evaluate
 from fedanomaly.types import Floats, Integers
-
-ALERT_BUDGET = 0.005
-"""Share of the test events that a desk can look at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +21,7 @@ class Quality:
     ap : float or None
         Average precision.
     recall : float or None
-        Share of the anomalies among the highest-scored `ALERT_BUDGET` of events.
+        Share of the anomalies among the highest-scored events that fit the alert budget.
     """
 
     auroc: float | None
@@ -47,16 +43,10 @@ def quality(scores: Floats, labels: Integers) -> Quality:
     labels : int64 array of shape (n_samples,)
         1 for an anomaly, else 0.
     """
-    anomalies = int(labels.sum())
-    if not 0 < anomalies < len(labels):
+    if not 0 < labels.sum() < len(labels):
         return Quality(auroc=None, ap=None, recall=None)
-    alerts = math.ceil(ALERT_BUDGET * len(labels))
-    first = np.argsort(-scores, kind="stable")[:alerts]
-    return Quality(
-        auroc=float(roc_auc_score(labels, scores)),
-        ap=float(average_precision_score(labels, scores)),
-        recall=float(labels[first].sum() / anomalies),
-    )
+    told = evaluate(scores, pa.array(labels))
+    return Quality(auroc=told["auroc"], ap=told["average_precision"], recall=told["recall_at_budget"])
 
 
 def furthest(federated: list[Quality], pooled: list[Quality]) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedanomaly.cli.demo.evaluate import ALERT_BUDGET, Quality
+from fedanomaly.cli.demo.evaluate import Quality
 from fedanomaly.cli.demo.prepare import Plan
 from fedanomaly.cli.demo.stages import Trained
+from fedanomaly.cli.evaluation import ALERT_BUDGET
 from fedanomaly.cli.output import done, size_text
 
 FIGURES = ("auroc", "ap", "recall")
