@@ -57,10 +57,13 @@ def compile_engine(source: Path, target: Path) -> None:
     if not os.environ.get("HOME"):  # go would find no place for its caches
         for name in ("GOPATH", "GOCACHE"):
             environment.setdefault(name, str(source.parent / "build" / name.lower()))
-    command = [_go(), "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", str(target), "./cabi"]
+    # Under another name first: a process that has the old library mapped keeps it whole.
+    fresh = target.with_name(f"fresh-{target.name}")
+    command = [_go(), "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", str(fresh), "./cabi"]
     if subprocess.run(command, cwd=source, env=environment, check=False).returncode:
         sys.exit("fedanomaly: the engine did not compile; the messages of go above say why.")
-    target.with_suffix(".h").unlink(missing_ok=True)
+    fresh.with_suffix(".h").unlink(missing_ok=True)
+    fresh.replace(target)
 
 
 def _go() -> str:

@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fedanomaly import datasets, detectors, features
+    from fedanomaly import datasets, detectors, errors, features
     from fedanomaly.client import Client
     from fedanomaly.simulation import simulate
 
 __version__ = "0.1.0"
-__all__ = ["Client", "datasets", "detectors", "features", "simulate"]
+__all__ = ["Client", "datasets", "detectors", "errors", "features", "simulate"]
 
-_ROOMS = frozenset({"datasets", "detectors", "features"})
+_ROOMS = frozenset({"datasets", "detectors", "errors", "features"})
 _HOMES = {"Client": "fedanomaly.client", "simulate": "fedanomaly.simulation"}
 
 
