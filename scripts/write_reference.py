@@ -74,8 +74,18 @@ ADVICE = {
     ),
     "FA402": "Read the rule in the message. If the policy of the node is too narrow for the job, change policy.toml.",
     "FA403": "Upgrade the older of the two sides.",
+    "FA405": (
+        "The coordinator was restored from a backup that is older than what its members have seen, or it rewrote its "
+        "log. The node does nothing until the log goes on from where it was: restore a newer backup of the "
+        "coordinator (docs/how-to/back-up-and-restore.md), or found a new federation."
+    ),
     "FA404": "Check the name or the identifier; lists of what exists come from `fedanomaly models` and `status`.",
     "FA500": "Wait for `retry_after_s` seconds and send the same request again; that is always safe.",
+    "FA501": (
+        "Nothing was sent. Do what the hint says: renew the certificate, trust the right authority "
+        "(`--ca` when enrolling, `ca` in node.toml, or `SSL_CERT_FILE`), or set a clock. A node that runs "
+        "tries again by itself."
+    ),
 }
 
 

@@ -13,9 +13,11 @@ FedAnomalyError
 ├── ProtocolError        FA400  a peer broke the rules; never retry
 │   ├── ReplayError      FA401  something that may be used once came twice
 │   ├── RefusedError     FA402  a rule or the policy of this node forbids it
-│   └── VersionError     FA403  a peer speaks a version that is not known here
+│   ├── VersionError     FA403  a peer speaks a version that is not known here
+│   └── DivergedError    FA405  a log is not the one that was seen before
 ├── NotFoundError        FA404  no such thing
 └── UnavailableError     FA500  safe to retry after `retry_after_s`
+    └── CertificateError FA501  the certificate of the other side does not hold
 
 `str(error)` is for logs on this machine; `error.public` is what a peer may
 read. Neither holds a key, a plaintext, a statistic or a score.
@@ -141,6 +143,13 @@ class VersionError(ProtocolError):
     public = "this version is not spoken here"
 
 
+class DivergedError(ProtocolError):
+    """A federation's log is shorter than, or differs from, what this node has seen of it before."""
+
+    code = "FA405"
+    public = "the log is not the one that was seen before"
+
+
 class NotFoundError(FedAnomalyError):
     """There is no such thing."""
 
@@ -164,3 +173,13 @@ class UnavailableError(FedAnomalyError):
     def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class CertificateError(UnavailableError):
+    """The certificate of the other side does not hold; nothing was sent.
+
+    A retry is safe, and helps only once somebody has changed a certificate or a clock.
+    """
+
+    code = "FA501"
+    public = "the certificate of the other side does not hold"

@@ -149,7 +149,9 @@ class Service:
                 self._waiting[member] -= 1
         records = await self._envelopes.read(after, FEED_ENTRIES, limit_bytes=MAX_FEED_BYTES)
         entries = tuple(FeedEntry(seq=r.seq, received_at=r.received_at, data=r.data) for r in records)
-        return Feed(head=max(self.transcript.head, entries[-1].seq if entries else 0), entries=entries)
+        head = max(self.transcript.head, entries[-1].seq if entries else 0)
+        chain = self.transcript.chain(after) if after <= self.transcript.head else b""
+        return Feed(head=head, entries=entries, chain=chain)
 
     async def post(self, member: bytes, data: bytes) -> int:
         """Append a member's envelope and return its position; the same again is fine.
@@ -231,10 +233,8 @@ class Service:
     async def _advance(self) -> None:
         """Append what is due; what goes wrong is logged and tried again at the next tick."""
         try:
-            posts = self._coordinator.act(self._now(), self.blobs.read)
+            posts = self._coordinator.act(self._now(), self.blobs)
             while (post := await asyncio.to_thread(_next, posts)) is not None:
-                if post.attachment is not None:
-                    await asyncio.to_thread(self.blobs.put, post.attachment)
                 await self._append(post.envelope)
             self._trouble = ""
         except Exception as error:

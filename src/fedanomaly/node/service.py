@@ -16,12 +16,13 @@ import time
 from typing import Any
 
 from fedanomaly import __version__
-from fedanomaly.errors import ConfigError, FedAnomalyError, UnavailableError
+from fedanomaly.errors import ConfigError, DivergedError, FedAnomalyError, UnavailableError
 from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.events import Feed
 from fedanomaly.node.home import Home
 from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.learner import Learners
+from fedanomaly.node.log_mark import LogMark
 from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
@@ -95,13 +96,16 @@ class NodeService:
             boot=os.urandom(BOOT_BYTES),
             entropy=os.urandom,
         )
-        self._client = client_of(membership, keystore)
+        self._mark = LogMark(home.root / "log.json")
+        self._client = client_of(membership, keystore, ca_file=home.authority)
         self._stop = threading.Event()
         self._working = threading.Lock()
         self._thread = threading.Thread(target=self._live, name="fedanomaly-node", daemon=True)
         self._step_names: dict[tuple[str, int], str] = {}
         self._kept: set[bytes] = set()
         self._connected = False
+        self._last_contact_at: float | None = None
+        self._trouble: Exception | None = None
         self._standstill = Standstill()
         self._jobs: list[JobView] = []
         self._status = self._status_view()
@@ -134,6 +138,8 @@ class NodeService:
         request = self._learners.request(
             model=model, dataset=dataset, detector=detector, params=params, request=os.urandom(REQUEST_BYTES)
         )
+        if isinstance(self._trouble, DivergedError):
+            raise self._trouble
         self._send(self._member.request(request))
         return request.request.hex()
 
@@ -182,7 +188,8 @@ class NodeService:
     def _turn(self, wait_s: float) -> bool:
         """Do one turn; returns whether the coordinator answered. What goes wrong never ends the loop."""
         try:
-            entries, head = self._client.feed(after=self._member.transcript.head, wait_s=wait_s)
+            log = self._member.transcript
+            entries, head = self._client.feed(after=log.head, wait_s=wait_s, chain=log.chain(log.head))
         except Exception as error:  # noqa: BLE001 - whatever the other side sends, the loop goes on
             self._lost(error)
             return False
@@ -190,10 +197,11 @@ class NodeService:
             if self._stop.is_set():
                 return True
             try:
+                self._mark.check(self._member.transcript, head)
                 self._reached()
                 self._work_on(entries, head)
                 self._tell_whom_it_waits_for()
-            except UnavailableError as error:
+            except (UnavailableError, DivergedError) as error:
                 self._lost(error)
                 return False
             except FedAnomalyError as error:
@@ -210,10 +218,12 @@ class NodeService:
         """Fold what is new and, with the log read to its head, do what is due."""
         for entry in entries:
             self._fold(entry)
+        self._mark.check(self._member.transcript, head)
         ends_job = any(entry.envelope.kind == JobEnd.kind for entry in entries)
         if not ends_job:
             self._publish()
         if self._member.transcript.head >= head:
+            self._mark.keep(self._member.transcript)
             self._act()  # keeps a model before anybody is told that its job was accepted
 
     def _fold(self, entry: Entry) -> None:
@@ -314,16 +324,19 @@ class NodeService:
         self.feed.add("computed", job=request.request.hex(), step=step_name, seconds=round(seconds, 3))
 
     def _reached(self) -> None:
+        self._last_contact_at = time.time()
         if not self._connected:
-            self._connected = True
+            self._connected, self._trouble = True, None
             self.feed.add("coordinator-reached", url=self._membership.url)
 
     def _lost(self, error: Exception) -> None:
         if self._stop.is_set():
             return
-        self._connected = False
-        why = str(error) if isinstance(error, FedAnomalyError) else f"unexpected {type(error).__name__}"
-        self.feed.problem("coordinator-unreachable", url=self._membership.url, error=why)
+        known, self._trouble, self._connected = self._trouble, error, False
+        if type(known) is not type(error):  # one line when it goes away, not one for every try
+            why = str(error) if isinstance(error, FedAnomalyError) else f"unexpected {type(error).__name__}"
+            name = "log-diverged" if isinstance(error, DivergedError) else "coordinator-unreachable"
+            self.feed.problem(name, url=self._membership.url, error=why)
         self._publish()
 
     def _publish(self) -> None:

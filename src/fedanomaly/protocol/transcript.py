@@ -8,6 +8,7 @@ own ledger (`rules`), whatever log it is shown.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 
 from fedanomaly.errors import MessageError, ProtocolError, ReplayError, VersionError
@@ -43,6 +44,7 @@ from fedanomaly.protocol.messages import (
 )
 from fedanomaly.protocol.rounds import Round
 from fedanomaly.protocol.settings import Settings, policy_hash
+from fedanomaly.types.canonical import begin, item
 
 Apply = Callable[[], None]
 FROM_COORDINATOR = (
@@ -77,6 +79,7 @@ class Transcript:
         self.jobs: list[Job] = []
         self.since = 0.0
         self._digests: set[bytes] = set()
+        self._chain = [hashlib.sha256(begin("log") + item("federation", federation)).digest()]
         self._by_ask: dict[bytes, Round] = {}
         self._by_manifest: dict[bytes, Round] = {}
 
@@ -153,10 +156,29 @@ class Transcript:
     def skip(self, entry: Entry) -> None:
         """Pass over an entry that was refused, so that the next one follows."""
         if entry.seq == self.head + 1:
-            self.head = entry.seq
+            self._advance(entry)
+
+    def chain(self, seq: int) -> bytes:
+        """Return the hash of the log up to position `seq`, refused entries included.
+
+        Two logs with the same hash at a position are the same up to there.
+
+        Raises
+        ------
+        ProtocolError
+            If the log is not folded up to there.
+        """
+        if not 0 <= seq <= self.head:
+            raise ProtocolError(f"the log is not folded up to entry {seq}")
+        return self._chain[seq]
+
+    def _advance(self, entry: Entry) -> None:
+        link = begin("log entry") + item("before", self._chain[-1]) + item("entry", entry.envelope.digest)
+        self._chain.append(hashlib.sha256(link).digest())  # before the head moves: other threads ask by it
+        self.head = entry.seq
 
     def _after(self, entry: Entry) -> None:
-        self.head = entry.seq
+        self._advance(entry)
         self.since = entry.received_at
         self._digests.add(entry.envelope.digest)
         if self.jobs:

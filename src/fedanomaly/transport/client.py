@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fedanomaly.errors import CapacityError, ProtocolError
+from fedanomaly.errors import CapacityError, DivergedError, ProtocolError
 from fedanomaly.protocol import Entry, Envelope
 from fedanomaly.transport.connection import Connection, Patience
 from fedanomaly.transport.invitations import Invitation
@@ -34,6 +34,8 @@ from fedanomaly.transport.wire import (
 
 MAX_STATUS_BYTES = 8 * 1024 * 1024
 DEFAULT_PATIENCE = Patience()
+DIVERGED_HINT = "if the coordinator was restored: restore a newer backup of it, or found a new federation"
+"""What its members can do about a log that went back."""
 
 
 class CoordinatorClient:
@@ -126,7 +128,7 @@ class CoordinatorClient:
         """Append an envelope, its attachment being uploaded; returns its position in the log."""
         return self._posted("/v1/envelopes", envelope.to_bytes(), "application/octet-stream", signed=True)
 
-    def feed(self, after: int, wait_s: float = 0.0) -> tuple[list[Entry], int]:
+    def feed(self, after: int, wait_s: float = 0.0, *, chain: bytes | None = None) -> tuple[list[Entry], int]:
         """Return what follows position `after`, and the position of the log's last entry.
 
         Parameters
@@ -135,9 +137,13 @@ class CoordinatorClient:
             Position of the last entry that the caller has.
         wait_s : float
             How long to wait for something new if there is nothing.
+        chain : bytes, optional
+            Hash of the log up to there, as the caller knows it.
 
         Raises
         ------
+        DivergedError
+            If the coordinator's log is shorter, or another one up to there.
         ProtocolError
             If entries are missing or out of order.
         MessageError
@@ -149,6 +155,11 @@ class CoordinatorClient:
         feed = decode(Feed, answer)
         if [entry.seq for entry in feed.entries] != list(range(after + 1, after + 1 + len(feed.entries))):
             raise ProtocolError("the coordinator left entries of the log out")
+        if chain is not None and (feed.head < after or feed.chain != chain):
+            what = f"has {feed.head} entries" if feed.head < after else "is another one up to there"
+            raise DivergedError(
+                f"this node has seen {after} entries of the log; the coordinator's {what}", hint=DIVERGED_HINT
+            )
         entries = [Entry(entry.seq, entry.received_at, Envelope.from_bytes(entry.data)) for entry in feed.entries]
         return entries, feed.head
 

@@ -87,10 +87,11 @@ class FeedEntry(Head, frozen=True):
 
 
 class Feed(Head, frozen=True):
-    """A run of the log, and the position of its last entry at that moment."""
+    """A run of the log, the position of its last entry at that moment, and its hash up to where the run begins."""
 
     head: int
     entries: tuple[FeedEntry, ...]
+    chain: bytes = b""
 
 
 class Parts(Head, frozen=True):
