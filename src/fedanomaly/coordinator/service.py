@@ -138,7 +138,7 @@ class Service:
         """Return what follows position `after`; wait for it, but not for ever."""
         grown = self._grown
         may_wait = wait_s > 0 and not self._stopping and self._waiting[member] < MAX_WAITING_OF_ONE_MEMBER
-        if may_wait and self.transcript.head <= after:
+        if may_wait and self.transcript.head == after:  # who is ahead of it must hear so at once
             self._waiting[member] += 1
             try:
                 async with asyncio.timeout(min(wait_s, MAX_WAIT_S)):

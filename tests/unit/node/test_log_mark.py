@@ -8,7 +8,6 @@ from fedanomaly.errors import ConfigError, DivergedError
 from fedanomaly.node import service as module
 from fedanomaly.node.log_mark import LogMark
 from fedanomaly.node.service import NodeService
-from fedanomaly.node.upstream import client_of
 from tests.unit.node.federation import coordinator, founded, joined, until
 
 
@@ -58,15 +57,14 @@ def test_a_running_node_refuses_a_shorter_log_and_goes_on_once_the_newer_one_is_
 
 
 def test_a_log_of_the_same_length_with_another_history_is_refused(seen):
-    root, home, keystore, service = seen
+    root, _, _, service = seen
     log = service._member.transcript
     restore(root, "old")
     with coordinator(root):
         joined(root, "south", 2)
-        with client_of(home.membership, keystore) as client:
-            assert len(client.feed(after=0)[0]) == log.head == 3
-            with pytest.raises(DivergedError, match="is another one up to there"):
-                client.feed(after=3, chain=log.chain(3))
+        assert len(service._client.feed(after=0)[0]) == log.head == 3
+        with pytest.raises(DivergedError, match="is another one up to there"):
+            service._client.feed(after=3, chain=log.chain(3))
         until(lambda: told(service, "log-diverged"))
     assert service.status.members == ["north", "east"]
 
