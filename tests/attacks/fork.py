@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fedanomaly.errors import FedAnomalyError
+from fedanomaly.fhe import Ask, JoinPost
 from fedanomaly.protocol import Entry, Envelope, Post, Transcript, seal
 from fedanomaly.protocol.messages import ContributionPost, Message, Statement
 from fedanomaly.simulation import Federation
+from fedanomaly.types.canonical import VERSION, item, item_int
 from tests.unit.protocol.driving import read
 
 
@@ -19,6 +21,33 @@ def private(posts: Iterable[Post]) -> list[str]:
         if isinstance(message, ContributionPost) or (isinstance(message, Statement) and message.opens):
             found.append(message.kind)
     return found
+
+
+def raw_manifest(
+    ask: Ask,
+    *,
+    joins: Iterable[JoinPost],
+    decryptors: Iterable[int],
+    fixed: Iterable[int] = (),
+    ciphertexts: int | None = None,
+    version: str = VERSION.decode(),
+) -> bytes:
+    """Return the bytes of a manifest that nobody has checked."""
+    return (
+        item("version", version.encode())
+        + item("label", b"manifest")
+        + ask.to_bytes()
+        + item_int("ciphertexts", ask.layout.ciphertexts if ciphertexts is None else ciphertexts)
+        + item("previous", bytes(32))
+        + item("certificate", b"")
+        + item("F", _listed(fixed))
+        + item("J", b"".join(join.to_bytes() for join in joins))
+        + item("D", _listed(decryptors))
+    )
+
+
+def _listed(indices: Iterable[int]) -> bytes:
+    return b"".join(index.to_bytes(2, "little") for index in indices)
 
 
 class Fork:
@@ -40,6 +69,7 @@ class Fork:
         self.fed, self.member = fed, fed.members[name]
         self.blobs = fed.blobs
         self.errors: list[FedAnomalyError] = []
+        self.seen: list[Envelope] = []
         shown = [entry.envelope for entry in fed.log] if entries is None else list(entries)
         for envelope in shown[self.member.transcript.head :]:
             assert self.show(envelope) is None
@@ -50,6 +80,7 @@ class Fork:
 
     def show(self, envelope: Envelope) -> FedAnomalyError | None:
         """Show the next entry; returns what the member has against it."""
+        self.seen.append(envelope)
         try:
             self.member.accept(Entry(self.log.head + 1, self.fed.now_s, envelope))
         except FedAnomalyError as error:
