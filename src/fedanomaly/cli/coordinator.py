@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
+from fedanomaly.cli import tls
 from fedanomaly.cli.options import COORDINATOR_HOME, CoordinatorHome, Json, at
 from fedanomaly.cli.output import done, note, print_json, stdout, table
+from fedanomaly.cli.tls import check_named, own_url, tell_certificates
 
 app = typer.Typer(help="The coordinator of a federation: it runs the rounds and sees no data.", no_args_is_help=True)
+app.add_typer(tls.app, name="tls")
 
 
 @app.command()
@@ -31,6 +34,14 @@ def init(
         str, typer.Option("--tls-certificate", help="PEM file; needed to listen beyond this machine.")
     ] = "",
     tls_key: Annotated[str, typer.Option("--tls-key", help="PEM file of its key.")] = "",
+    tls_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tls-name",
+            help="Host name or address under which nodes reach it: makes a certificate authority and a certificate "
+            "for it. May be given several times.",
+        ),
+    ] = None,
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="A proxy in front of it speaks TLS instead.")
     ] = False,
@@ -42,31 +53,42 @@ def init(
     [bold]Example[/bold]
 
     $ fedanomaly coordinator init --name fraud-watch --members 3 --threshold 2
+    $ fedanomaly coordinator init --name fraud-watch --members 3 --listen 0.0.0.0:7400 --tls-name coordinator.example
     """
     from fedanomaly.coordinator import CoordinatorConfig, init_home
+    from fedanomaly.coordinator.certificates import AUTHORITY, SERVER
     from fedanomaly.errors import ConfigError
 
     host, _, port = listen.rpartition(":")
     if not host or not port.isdecimal():
         raise ConfigError("--listen is an address and a port, such as 127.0.0.1:7400")
+    own = tls_name or []
+    if own and (tls_certificate or tls_key):
+        raise ConfigError("either its own certificate with --tls-name, or yours with --tls-certificate and --tls-key")
+    files = [str(Path(file).resolve()) if file else "" for file in (tls_certificate, tls_key)]
     config = CoordinatorConfig(
         name=name,
         members=members,
         threshold=threshold,
         listen_host=host.strip("[]"),
         listen_port=int(port),
-        url=url,
-        tls_certificate=str(Path(tls_certificate).resolve()) if tls_certificate else "",
-        tls_key=str(Path(tls_key).resolve()) if tls_key else "",
+        url=url or (own_url(own, int(port)) if own else ""),
+        tls_certificate=SERVER if own else files[0],
+        tls_key=SERVER if own else files[1],
+        tls_ca=AUTHORITY if own else "",
         behind_proxy=behind_proxy,
     )
-    made = init_home(home.expanduser(), config)
+    if own:
+        check_named(config.origin, own)
+    made = init_home(home.expanduser(), config, tls_names=own)
     if as_json:
         print_json({"home": str(made.folder), "federation": made.federation.hex(), "url": config.origin})
         return
     done(f"federation {name}: {members} members, decryption threshold {threshold}")
     done(f"home       {made.folder}")
     done(f"address    {config.origin}")
+    if own:
+        tell_certificates(made.folder)
     done(f"next       fedanomaly coordinator invite ORGANISATION{at(home)}, for each of them")
     done(f"then       fedanomaly coordinator run{at(home)}")
 

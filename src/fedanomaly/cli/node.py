@@ -45,6 +45,12 @@ def init(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as_
 @app.command()
 def enrol(
     invitation: Annotated[str, typer.Argument(help="The invitation, a file that holds it, or - for standard input.")],
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca", help="PEM file of the authority to trust, instead of the invitation's or those of the system."
+        ),
+    ] = None,
     home: NodeHome = NODE_HOME,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
@@ -52,7 +58,7 @@ def enrol(
     """Join a federation with a one-time invitation.
 
     The coordinator's key is pinned from the invitation: from then on this node
-    talks to nobody else.
+    talks to nobody else. An authority for TLS in it is trusted for this alone.
 
     [bold]Example[/bold]
 
@@ -60,17 +66,20 @@ def enrol(
     """
     import stamina
 
-    from fedanomaly.errors import UnavailableError
+    from fedanomaly.errors import CertificateError, UnavailableError
     from fedanomaly.node.enrolment import enrol as join
     from fedanomaly.node.home import Home
     from fedanomaly.transport import Invitation
+    from fedanomaly.transport.trust import fingerprint_of
 
     found = Home(home.expanduser())
     line = Invitation.from_text(_line(invitation))
     keystore = found.unlock(passphrase_of(passphrase_file))
     stamina.instrumentation.set_on_retry_hooks([])  # the answer is one line, not a log
     try:
-        membership = join(found, keystore, line)
+        membership = join(found, keystore, line, ca_file=ca)
+    except CertificateError:  # says itself what to do
+        raise
     except UnavailableError as error:
         raise UnavailableError(
             Exception.__str__(error), hint=f"is the coordinator running at {line.url}? the invitation is not used up"
@@ -80,6 +89,8 @@ def enrol(
         print_json(told)
         return
     done(f"enrolled as {membership.name} at {membership.url}")
+    if found.authority:
+        done(f"trusts      {found.authority}, SHA-256 {fingerprint_of(found.authority)}")
     done(f"next        fedanomaly data add NAME FILE{at(home)}, then fedanomaly node run{at(home)}")
 
 

@@ -36,6 +36,9 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Origin under which nodes reach it; empty: from `listen_host` and `listen_port`.
     tls_certificate, tls_key : str
         PEM files; relative paths start at the home. Needed beyond loopback.
+    tls_ca : str
+        PEM file of the authority behind that certificate. Invitations carry it, and nodes trust
+        nobody else; empty: they trust whom their system trusts.
     behind_proxy : bool
         Whether something in front of it speaks TLS.
     max_blob_bytes : int
@@ -55,6 +58,7 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     url: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
+    tls_ca: str = ""
     behind_proxy: bool = False
     max_blob_bytes: int = 64 * MIB
 

@@ -5,6 +5,7 @@
     coordinator.sqlite   the log and the invitations
     coordinator.lock     held by the process that serves this home
     blobs/               attachments
+    tls/                 certificate authority and certificate, if it has its own
 
 Nothing in here opens a sum: the coordinator holds no key share and no data.
 """
@@ -17,7 +18,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedanomaly.coordinator.certificates import create, read_certificate
 from fedanomaly.coordinator.config import CoordinatorConfig, load_config
 from fedanomaly.errors import ConfigError, KeystoreError
 from fedanomaly.storage import write_durably
@@ -118,6 +120,12 @@ class Home:
         """The federation's identifier: one key, one federation."""
         return federation_id(self.identity.public_key)
 
+    @property
+    def authority(self) -> bytes:
+        """Certificate (DER) of the authority that nodes are to trust; empty: whom their system trusts."""
+        path = self.config.tls_ca
+        return read_certificate(self.folder / path).der if path else b""
+
     def check(self) -> None:
         """Raise unless settings and key are usable."""
         _ = self.config, self.identity
@@ -147,18 +155,29 @@ def federation_id(coordinator: bytes) -> bytes:
     return hashlib.sha256(begin("federation") + item("coordinator", coordinator)).digest()
 
 
-def init_home(folder: Path, config: CoordinatorConfig) -> Home:
+def init_home(folder: Path, config: CoordinatorConfig, *, tls_names: Sequence[str] = ()) -> Home:
     """Make a coordinator's home with a fresh key.
+
+    Parameters
+    ----------
+    folder : Path
+        Where.
+    config : CoordinatorConfig
+        Its settings.
+    tls_names : sequence of str
+        Hosts for which to make a certificate authority and a certificate; none: neither.
 
     Raises
     ------
     ConfigError
-        If there is one already.
+        If there is one already, or a name cannot be one.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     home = Home(folder)
     if home.key_path.exists() or home.config_path.exists():
         raise ConfigError("there is a coordinator in this home already", hint="choose another folder")
+    if tls_names:
+        create(folder, tls_names, replace=True)  # left over from a start that did not get further
     write_durably(home.key_path, Ed25519PrivateKey.generate().private_bytes_raw())
     write_durably(home.config_path, config.to_toml().encode())
     return home
@@ -192,6 +211,7 @@ def create_invitation(folder: Path, name: str, *, ttl_s: float = 7 * DAY_S, now_
         federation=home.federation,
         name=name,
         secret=secrets.token_bytes(32),
+        ca=home.authority,
     )
     asyncio.run(_store(home, invitation, (time.time() if now_s is None else now_s) + ttl_s))
     return invitation

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 
@@ -13,7 +16,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from fedanomaly.coordinator.api import create_app
-from fedanomaly.errors import ConfigError
+from fedanomaly.coordinator.certificates import CertificateView
+from fedanomaly.coordinator.tls import EXPIRES_SOON_DAYS, ServerTls
+from fedanomaly.errors import ConfigError, FedAnomalyError
 
 GRACEFUL_STOP_S = 10
 KEEP_ALIVE_S = 30
@@ -25,6 +30,8 @@ log = structlog.get_logger("fedanomaly.coordinator")
 def run(folder: Path) -> None:
     """Serve the home `folder` until SIGTERM or SIGINT; what is under way is finished first.
 
+    SIGHUP makes it read its TLS certificate again.
+
     Raises
     ------
     ConfigError
@@ -35,11 +42,10 @@ def run(folder: Path) -> None:
     _log_json_to_stderr()
     app = create_app(folder)
     config = app.state.home.config
-    certificate, key = (str(folder / name) if name else None for name in (config.tls_certificate, config.tls_key))
+    tls = ServerTls(folder / config.tls_certificate, folder / config.tls_key) if config.tls_certificate else None
     options = uvicorn.Config(
         app,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
         access_log=False,
         log_config=None,
         server_header=False,
@@ -51,7 +57,7 @@ def run(folder: Path) -> None:
     )
     with _listen(config.listen_host, config.listen_port) as listener:
         try:
-            Server(options, app).run(sockets=[listener])
+            Server(options, app, tls).run(sockets=[listener])
         except SystemExit:  # how uvicorn says that the start failed
             raise getattr(app.state, "failure", None) or ConfigError("the service did not start") from None
 
@@ -65,18 +71,24 @@ class Server(uvicorn.Server):
         How to serve.
     app : FastAPI
         What is served.
+    tls : ServerTls, optional
+        Certificate that is served.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, tls: ServerTls | None = None) -> None:
         super().__init__(config)
-        self._app = app
+        self._app, self._tls = app, tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so once requests are answered."""
         await super().startup(sockets)
         if self.started:
             home = self._app.state.home
+            if threading.current_thread() is threading.main_thread():
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
             log.info("listening", url=home.config.origin, federation=home.federation.hex())
+            if self._tls is not None:
+                _tell_of(self._tls.current)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; long polls would hold it up otherwise."""
@@ -86,11 +98,26 @@ class Server(uvicorn.Server):
             service.stop_waiting()
         await super().shutdown(sockets)
 
+    def _reload(self) -> None:
+        """Serve the certificate that lies there now; one that is unusable leaves the old one in place."""
+        if self._tls is None:
+            return
+        try:
+            _tell_of(self._tls.load())
+        except FedAnomalyError as error:
+            log.error("certificate kept", error=str(error))  # noqa: TRY400 - the text says it all
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop at the first signal, at once at the second; either way `run` returns."""
         # Unlike uvicorn's own, it does not raise the signal again after the last request.
         _ = sig, frame
         self.force_exit, self.should_exit = self.should_exit, True
+
+
+def _tell_of(certificate: CertificateView) -> None:
+    days = certificate.days_left()
+    tell = log.warning if days < EXPIRES_SOON_DAYS else log.info
+    tell("certificate", hosts=certificate.hosts, expires=f"{certificate.not_after:%Y-%m-%d}", days_left=int(days))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -42,6 +42,11 @@ class NodeConfig(_FileSettings):
     api_port: int = Field(
         default=7420, ge=0, le=65535, description="Port of the loopback API (127.0.0.1 only); 0 picks a free one."
     )
+    ca: str = Field(
+        default="",
+        description="PEM file of the authorities to trust for the coordinator's certificate; relative paths start at "
+        "the home. Empty: the authority that came at enrolment, else those of the system (SSL_CERT_FILE moves them).",
+    )
     poll_wait_s: float = Field(
         default=20.0, gt=0, le=MAX_WAIT_S, description="Seconds that one request for news waits at the coordinator."
     )

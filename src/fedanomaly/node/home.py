@@ -5,6 +5,7 @@ keystore.json   identity and data key         token           opens the loopback
 federation.json where it is enrolled          rows.sqlite     ledger, sealed
 epochs/         secrets of key epochs         data/           data sets, encrypted
 models/         trained models, sealed        lock, address   of the running node
+ca.pem          trusted for TLS, if the coordinator has an authority of its own
 """
 
 from __future__ import annotations
@@ -181,6 +182,24 @@ class Home:
         self.check_membership(membership)
         text = msgspec.json.format(msgspec.json.encode(membership), indent=2)
         write_durably(self.root / "federation.json", text + b"\n")
+
+    @property
+    def authority(self) -> Path | None:
+        """Certificates (PEM) to trust for the coordinator; None: those that the system trusts.
+
+        `ca` of `node.toml` wins over what came at enrolment.
+        """
+        if self.config.ca:
+            return self.root / Path(self.config.ca).expanduser()
+        carried = self.root / "ca.pem"
+        return carried if carried.exists() else None
+
+    def trust(self, certificates: bytes) -> None:
+        """Keep the certificates (PEM) to trust for the coordinator; none: those that the system trusts."""
+        if certificates:
+            write_durably(self.root / "ca.pem", certificates)
+        else:
+            (self.root / "ca.pem").unlink(missing_ok=True)
 
     @property
     def address(self) -> str | None:

@@ -6,6 +6,10 @@ NODE_TOML = """\
 # Port of the loopback API (127.0.0.1 only); 0 picks a free one.
 api_port = 7420
 
+# PEM file of the authorities to trust for the coordinator's certificate. Empty: the one that came at
+# enrolment (ca.pem here), else those of the system.
+ca = ""
+
 # Seconds that one request for news waits at the coordinator.
 poll_wait_s = 20.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fedanomaly.node.home import Membership
 from fedanomaly.node.keystore import Keystore
 from fedanomaly.transport import CoordinatorClient, Patience
@@ -10,12 +12,23 @@ PATIENCE = Patience(connect_timeout_s=5.0, io_timeout_s=30.0, attempts=2, retry_
 """Short: the node's loop itself tries again, for ever, and says so."""
 
 
-def client_of(membership: Membership, keystore: Keystore) -> CoordinatorClient:
-    """Return the connection to the coordinator whose key was pinned at enrolment."""
+def client_of(membership: Membership, keystore: Keystore, *, ca_file: Path | None) -> CoordinatorClient:
+    """Return the connection to the coordinator whose key was pinned at enrolment.
+
+    Parameters
+    ----------
+    membership : Membership
+        Where the node is enrolled.
+    keystore : Keystore
+        Signs the requests.
+    ca_file : Path or None
+        `Home.authority`: whom to trust for TLS instead of the system's authorities.
+    """
     return CoordinatorClient(
         membership.url,
         signer=keystore,
         coordinator=membership.coordinator,
         federation=membership.federation,
         patience=PATIENCE,
+        ca_file=ca_file,
     )

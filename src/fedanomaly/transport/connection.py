@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 import httpx2
 import stamina
 
-from fedanomaly.errors import ConfigError, ProtocolError, UnavailableError
+from fedanomaly.errors import CertificateError, ConfigError, ProtocolError, UnavailableError
 from fedanomaly.transport.failures import error_of
 from fedanomaly.transport.invitations import check_origin
 from fedanomaly.transport.signing import RequestSigner
+from fedanomaly.transport.trust import client_context, tls_failure
 
 MAX_FAILURE_BYTES = 16 * 1024
 
@@ -77,14 +78,16 @@ class Connection:
         ca_file: Path | None = None,
         allow_http: bool = False,
     ) -> None:
-        loopback = is_loopback(urlsplit(check_origin(url)).hostname or "")
+        self._host = urlsplit(check_origin(url)).hostname or ""
+        loopback = is_loopback(self._host)
         if url.startswith("http://") and not (loopback or allow_http):
             raise ConfigError("plain HTTP is spoken on this machine only", hint="use an https URL")
         self._signer = signer
         self._patience = patience
         self._http = httpx2.Client(
             base_url=url,
-            verify=_trust(ca_file),
+            # Without TLS nobody needs to be trusted; reading the system's store would take a while.
+            verify=client_context(ca_file) if url.startswith("https://") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=httpx2.Timeout(patience.io_timeout_s, connect=patience.connect_timeout_s),
             # A proxy of the environment has no business between two processes of one machine.
             trust_env=not loopback,
@@ -136,6 +139,8 @@ class Connection:
 
         Raises
         ------
+        CertificateError
+            If the coordinator's certificate does not hold; not tried again.
         UnavailableError
             If nobody answered, or the coordinator asked to come again later.
         FedAnomalyError
@@ -168,6 +173,8 @@ class Connection:
 
     def _again(self, error: Exception) -> bool | float:
         """Retry only what says that a retry is safe; wait as long as it asks, else longer each time."""
+        if isinstance(error, CertificateError):  # the next try within a minute would meet the same certificate
+            return False
         return isinstance(error, UnavailableError) and not self._http.is_closed and (error.retry_after_s or True)
 
     def _request(
@@ -186,7 +193,7 @@ class Connection:
                 raise ConfigError("this connection has no identity to sign with")
             self._signer.sign(request)
         request.extensions["timeout"]["read"] = self._patience.io_timeout_s + wait_s
-        with _transport_errors():
+        with _transport_errors(self._host):
             response = self._http.send(request, stream=True)
             try:
                 if not response.is_success:
@@ -214,10 +221,13 @@ def is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def _transport_errors() -> Iterator[None]:
+def _transport_errors(host: str) -> Iterator[None]:
     try:
         yield
     except httpx2.TransportError as error:
+        failure = tls_failure(error, host)
+        if failure is not None:
+            raise failure from error
         text = f"the coordinator cannot be reached: {type(error).__name__}: {error}"
         raise UnavailableError(text, retry_after_s=0.0) from error
     except RuntimeError as error:  # what httpx2 raises when its client was closed meanwhile
@@ -231,12 +241,3 @@ def _head(response: httpx2.Response, limit_bytes: int) -> bytes:
         if len(body) > limit_bytes:
             return b""
     return bytes(body)
-
-
-def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise ConfigError(f"no certificates can be read from {ca_file.name}: {error}") from error

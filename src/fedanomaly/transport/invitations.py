@@ -1,8 +1,10 @@
 """One-time invitations: a single line that lets an organisation in.
 
 It carries everything that a node needs to enrol: where the coordinator is, the
-key that the node will pin, the federation, and a secret that works once. Whoever
-has the line can use it, so it goes through a channel that both sides trust.
+key that the node will pin, the federation, a secret that works once and, if the
+coordinator has an authority of its own for TLS, that authority's certificate: it
+is trusted for this one connection, on the same ground as the key beside it.
+Whoever has the line can use it, so it goes through a channel that both sides trust.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from fedanomaly.types.canonical import begin, item
 PREFIX = "fedanomaly-invite-"
 MAX_URL_BYTES = 250
 MAX_NAME = 100
-_VERSION = 1
+MAX_CA_BYTES = 4096
+_PLAIN, _WITH_CA = 1, 2
+"""Versions: the second carries a certificate authority between URL and name."""
 _CHECK_BYTES = 4
 _FIXED_BYTES = 1 + 3 * 32 + 1
 
@@ -40,6 +44,8 @@ class Invitation:
         The organisation that it is for.
     secret : bytes
         32 random bytes; never in a log.
+    ca : bytes
+        Certificate (DER) of the authority that vouches for the coordinator's own; empty: one that nodes know.
     """
 
     url: str
@@ -47,11 +53,14 @@ class Invitation:
     federation: bytes
     name: str
     secret: bytes = field(repr=False)
+    ca: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         if {len(self.coordinator), len(self.federation), len(self.secret)} != {32}:
             raise MessageError("a key, a federation or a secret has 32 bytes")
         check_origin(self.url)
+        if len(self.ca) > MAX_CA_BYTES:
+            raise ConfigError(f"an invitation carries a certificate of {MAX_CA_BYTES} bytes at most")
         if not 1 <= len(self.name) <= MAX_NAME or not self.name.isprintable():
             raise ConfigError(f"an organisation's name has 1 to {MAX_NAME} printable characters")
 
@@ -64,7 +73,8 @@ class Invitation:
         """Return the line; it is a secret."""
         url = self.url.encode("ascii")
         keys = self.coordinator + self.federation + self.secret
-        body = bytes([_VERSION]) + keys + bytes([len(url)]) + url + self.name.encode()
+        ca = len(self.ca).to_bytes(2, "little") + self.ca if self.ca else b""
+        body = bytes([_WITH_CA if ca else _PLAIN]) + keys + bytes([len(url)]) + url + ca + self.name.encode()
         return PREFIX + base64.urlsafe_b64encode(body + _check(body)).decode().rstrip("=")
 
     @classmethod
@@ -86,13 +96,18 @@ class Invitation:
             body, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
             if len(body) <= _FIXED_BYTES or check != _check(body):
                 raise _damaged()
-            if body[0] != _VERSION:
+            if body[0] not in {_PLAIN, _WITH_CA}:
                 raise VersionError("the invitation is of an unknown version", hint="upgrade this side")
             end = _FIXED_BYTES + body[_FIXED_BYTES - 1]
-            url, name = body[_FIXED_BYTES:end].decode("ascii"), body[end:].decode()
+            url, ca, rest = body[_FIXED_BYTES:end].decode("ascii"), b"", body[end:]
+            if body[0] == _WITH_CA:
+                size = 2 + int.from_bytes(rest[:2], "little")
+                ca, rest = rest[2:size], rest[size:]
+            name = rest.decode()
         except (binascii.Error, ValueError):
             raise _damaged() from None
-        invitation = cls(url=url, name=name, coordinator=body[1:33], federation=body[33:65], secret=body[65:97])
+        keys = {"coordinator": body[1:33], "federation": body[33:65], "secret": body[65:97]}
+        invitation = cls(url=url, name=name, ca=ca, **keys)
         if invitation.to_text() != text.strip():
             raise _damaged()
         return invitation

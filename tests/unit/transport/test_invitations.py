@@ -68,7 +68,25 @@ def line(body: bytes) -> str:
 
 def test_an_unknown_version_says_so():
     with pytest.raises(VersionError):
-        Invitation.from_text(line(b"\2" + bytes(120)))
+        Invitation.from_text(line(b"\3" + bytes(120)))
+
+
+def test_an_authority_travels_with_the_invitation():
+    carrying = Invitation(**GIVEN, secret=b"s" * 32, ca=b"\x30" * 600)
+    assert Invitation.from_text(carrying.to_text()) == carrying
+    assert carrying.to_text() != INVITATION.to_text()
+
+
+@pytest.mark.parametrize("ca", [b"\0\0", b"\xff\xff" + bytes(9), b"\1"])
+def test_an_authority_of_no_length_or_a_wrong_one_is_refused(ca):
+    url = GIVEN["url"].encode()
+    with pytest.raises(FedAnomalyError):
+        Invitation.from_text(line(b"\2" + bytes(96) + bytes([len(url)]) + url + ca))
+
+
+def test_an_authority_is_not_larger_than_a_certificate():
+    with pytest.raises(ConfigError):
+        Invitation(**GIVEN, secret=b"s" * 32, ca=bytes(4097))
 
 
 @pytest.mark.parametrize(
