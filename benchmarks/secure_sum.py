@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks import epoch
 from benchmarks.report import OUTPUT, at_least, at_most, print_budgets, print_table, write_json
 from benchmarks.workers import Worker
-from fedanomaly.fhe import Accumulator, Contribution, DecryptionShare, MaskedSum
+from fedanomaly.fhe import Contribution, DecryptionShare, InMemory, MaskedSum, add_up
 from fedanomaly.types import FieldSpec, Quantiser, Step
 
 PARAMETERS = 1_000_000
@@ -67,14 +67,13 @@ class Ours:
         self.uploads[1] = self._upload(1, values)
 
     def aggregate(self) -> None:
-        """Check, parse and add ten uploads."""
-        self.accumulator = Accumulator(self.manifest)
+        """Check and add ten uploads."""
         public_key = self.identity.public_key()
         for index in self.contributors:
             data, signature = self.uploads[index]
             public_key.verify(signature, hashlib.sha256(data).digest())
-            self.accumulator.add(Contribution.from_bytes(data, self.manifest))
-        self.summed = self.accumulator.total().to_bytes()
+        uploads = [(Contribution, InMemory(self.uploads[index][0])) for index in self.contributors]
+        self.summed = b"".join(add_up(self.manifest, uploads))
 
     def share(self) -> None:
         """Make the share of one decryptor; the peer has no counterpart."""
@@ -87,11 +86,9 @@ class Ours:
             self.shares.append(self.secrets[index].share(self.manifest, self.contributors).to_bytes())
 
     def add_shares(self) -> None:
-        """Parse and add the shares of all decryptors; the peer has no counterpart."""
-        for data in self.shares:
-            self.accumulator.add(DecryptionShare.from_bytes(data, self.manifest))
-        self.masked = self.accumulator.total().to_bytes()
-        self.accumulator.close()
+        """Check and add the shares of all decryptors; the peer has no counterpart."""
+        shares = [(DecryptionShare, InMemory(data)) for data in self.shares]
+        self.masked = b"".join(add_up(self.manifest, [(MaskedSum, InMemory(self.summed)), *shares]))
 
     def open(self) -> None:
         """Remove the group mask, decode, check and scale at one member."""

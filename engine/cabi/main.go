@@ -17,7 +17,7 @@ import (
 )
 
 // abiVersion changes whenever a declaration or its meaning does.
-const abiVersion = 2
+const abiVersion = 3
 
 func main() {}
 
@@ -41,7 +41,7 @@ func fa_free(handle C.int64_t) C.int32_t {
 }
 
 // fa_layout writes coefficient_bits, fields_per_coefficient, value_bits,
-// ciphertexts, coefficients, message_bytes, max_decryptors.
+// ciphertexts, coefficients, message_bytes, max_decryptors, ciphertext_bytes.
 //
 //export fa_layout
 func fa_layout(degree, members, threshold, fieldBits C.int32_t, fields C.int64_t, out *C.int64_t) C.int32_t {
@@ -56,12 +56,13 @@ func fa_layout(degree, members, threshold, fieldBits C.int32_t, fields C.int64_t
 		if err != nil {
 			return err
 		}
-		numbers, err := slice[int64](out, 7)
+		numbers, err := slice[int64](out, 8)
 		if err != nil {
 			return err
 		}
 		for i, v := range []int{
 			l.CoefficientBits, l.Fields, l.ValueBits, l.Ciphertexts, l.Coefficients, l.Bytes(), l.MaxDecryptors(),
+			l.CiphertextBytes(),
 		} {
 			numbers[i] = int64(v)
 		}
@@ -80,32 +81,38 @@ func fa_manifest_check(raw *C.uint8_t, n C.int64_t, hashOut *C.uint8_t) C.int32_
 	})
 }
 
+// fa_message_check checks count ciphertexts of a message, from the one numbered
+// first.
+//
 //export fa_message_check
-func fa_message_check(raw *C.uint8_t, n C.int64_t, message *C.uint8_t, nMessage C.int64_t) C.int32_t {
+func fa_message_check(raw *C.uint8_t, n C.int64_t, first, count C.int64_t, part *C.uint8_t,
+	nPart C.int64_t) C.int32_t {
 	return guard(func() error {
-		mf, err := readManifest(raw, n)
+		window, err := windowOf(raw, n, first, count)
 		if err != nil {
 			return err
 		}
-		b, err := bytes(message, nMessage)
+		b, err := bytes(part, nPart)
 		if err != nil {
 			return err
 		}
-		return mf.Layout.Check(b)
+		return window.Check(b)
 	})
 }
 
+// fa_sum_new starts the sum of such a window.
+//
 //export fa_sum_new
-func fa_sum_new(raw *C.uint8_t, n C.int64_t, handle *C.int64_t) C.int32_t {
+func fa_sum_new(raw *C.uint8_t, n C.int64_t, first, count C.int64_t, handle *C.int64_t) C.int32_t {
 	return guard(func() error {
-		mf, err := readManifest(raw, n)
+		window, err := windowOf(raw, n, first, count)
 		if err != nil {
 			return err
 		}
 		if handle == nil {
 			return fault.Argument
 		}
-		return number(keepSum(mf.Layout.NewSum()), handle)
+		return number(keepSum(window.NewSum()), handle)
 	})
 }
 
@@ -137,6 +144,14 @@ func fa_sum_result(handle C.int64_t, out *C.uint8_t, n C.int64_t) C.int32_t {
 		}
 		return s.Write(b)
 	})
+}
+
+func windowOf(raw *C.uint8_t, n, first, count C.int64_t) (packed.Window, error) {
+	mf, err := readManifest(raw, n)
+	if err != nil {
+		return packed.Window{}, err
+	}
+	return mf.Layout.Window(int(first), int(count))
 }
 
 func readManifest(raw *C.uint8_t, n C.int64_t) (*manifest.Manifest, error) {

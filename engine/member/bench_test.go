@@ -32,7 +32,7 @@ func BenchmarkMillion(b *testing.B) {
 		}
 	})
 	b.Run("add", func(b *testing.B) {
-		s := l.NewSum()
+		s := l.Whole().NewSum()
 		for b.Loop() {
 			check(b, s.Add(out))
 		}

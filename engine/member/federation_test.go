@@ -189,7 +189,7 @@ func (r *round) messages(contributors []int) (out [][]byte) {
 
 func (r *round) add(messages ...[]byte) []byte {
 	r.t.Helper()
-	s := r.mf.Layout.NewSum()
+	s := r.mf.Layout.Whole().NewSum()
 	for _, message := range messages {
 		check(r.t, s.Add(message))
 	}

@@ -136,7 +136,7 @@ func TestWorstCaseNoiseOpensExactly(t *testing.T) {
 					}
 				}
 			}
-			s := l.NewSum()
+			s := l.Whole().NewSum()
 			out := make([]byte, l.Bytes())
 			for i, v := range r.values {
 				for k := range v {

@@ -10,11 +10,12 @@ import (
 	"fedanomaly/engine/workers"
 )
 
-// Sum adds messages in one streaming pass: one vector, whatever their number.
+// Sum adds messages, or the same window of messages, in one streaming pass: one
+// vector, whatever their number.
 // Safe for concurrent use.
 type Sum struct {
 	mu     sync.Mutex
-	layout Layout
+	window Window
 	runs   []run
 	words  []uint64
 	lazy   int // messages added since the last reduction, the reduced sum counting as one
@@ -22,22 +23,24 @@ type Sum struct {
 }
 
 // NewSum starts a sum.
-func (l Layout) NewSum() *Sum {
+func (w Window) NewSum() *Sum {
 	widest := 0
-	for _, q := range l.WirePrimes() {
+	for _, q := range w.layout.WirePrimes() {
 		widest = max(widest, bits.Len64(q))
 	}
-	return &Sum{layout: l, runs: l.runs(), words: make([]uint64, l.Words), most: 1 << (64 - widest)}
+	runs := w.runs()
+	last := runs[len(runs)-1]
+	return &Sum{window: w, runs: runs, words: make([]uint64, last.word+last.count), most: 1 << (64 - widest)}
 }
 
-// Add adds one message, whole or not at all.
+// Add adds one message's part, whole or not at all.
 func (s *Sum) Add(message []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.words == nil {
 		return fault.Closed
 	}
-	if len(message) != s.layout.Bytes() {
+	if len(message) != s.window.Bytes() {
 		return fault.Message
 	}
 	if s.lazy+1 >= s.most {
@@ -61,7 +64,7 @@ func (s *Sum) pass(message []byte, subtract bool) error {
 	err := workers.Each(len(s.runs), func(i int) {
 		r := s.runs[i]
 		row := s.words[r.word : r.word+r.count]
-		good[i] = addPacked(row, message[r.byte:], r.width, s.layout.Primes[r.prime], subtract)
+		good[i] = addPacked(row, message[r.byte:], r.width, s.window.layout.Primes[r.prime], subtract)
 	})
 	return verdictOf(good, err)
 }
@@ -69,7 +72,7 @@ func (s *Sum) pass(message []byte, subtract bool) error {
 func (s *Sum) reduce() error {
 	err := workers.Each(len(s.runs), func(i int) {
 		r := s.runs[i]
-		sub := s.layout.Ring.SubRings[r.prime]
+		sub := s.window.layout.Ring.SubRings[r.prime]
 		row := s.words[r.word : r.word+r.count]
 		for k, v := range row {
 			row[k] = ring.BRedAdd(v, sub.Modulus, sub.BRedConstant)
@@ -86,7 +89,7 @@ func (s *Sum) Write(out []byte) error {
 	if s.words == nil {
 		return fault.Closed
 	}
-	if len(out) != s.layout.Bytes() {
+	if len(out) != s.window.Bytes() {
 		return fault.Buffer
 	}
 	if err := s.reduce(); err != nil {
@@ -108,7 +111,7 @@ func (s *Sum) Close() {
 // AddTo adds the residues of ciphertext c of a message that Check accepted to x.
 // They are not reduced: below 2q, which Decode takes.
 func (l Layout) AddTo(x ring.Poly, message []byte, c int) {
-	used, at := l.Used(c), c*l.ciphertextBytes(l.N)
+	used, at := l.Used(c), c*l.CiphertextBytes()
 	for j, q := range l.WirePrimes() {
 		width := bits.Len64(q)
 		addPacked(x.Coeffs[j][:used], message[at:], width, q, false)

@@ -19,11 +19,30 @@ type run struct{ prime, word, byte, count, width int }
 
 func packedLen(count, width int) int { return (count*width + 7) / 8 }
 
-func (l Layout) runs() []run {
-	out := make([]run, 0, l.Ciphertexts*len(l.WirePrimes()))
+// Window is a run of whole ciphertexts of a message: as much of it as is held
+// in memory at a time.
+type Window struct {
+	layout       Layout
+	first, count int
+}
+
+// Window of count ciphertexts, from the one with the number first.
+func (l Layout) Window(first, count int) (Window, error) {
+	if first < 0 || count < 1 || count > l.Ciphertexts || first > l.Ciphertexts-count {
+		return Window{}, fault.Argument
+	}
+	return Window{l, first, count}, nil
+}
+
+// Whole is the window over a whole message.
+func (l Layout) Whole() Window { return Window{l, 0, l.Ciphertexts} }
+
+func (w Window) runs() []run {
+	l := w.layout
+	out := make([]run, 0, w.count*len(l.WirePrimes()))
 	word, at := 0, 0
-	for c := range l.Ciphertexts {
-		used := l.Used(c)
+	for c := range w.count {
+		used := l.Used(w.first + c)
 		for j, q := range l.WirePrimes() {
 			width := bits.Len64(q)
 			out = append(out, run{j, word, at, used, width})
@@ -35,10 +54,17 @@ func (l Layout) runs() []run {
 }
 
 // Bytes is the size of a message.
-func (l Layout) Bytes() int {
-	last := l.Ciphertexts - 1
-	return last*l.ciphertextBytes(l.N) + l.ciphertextBytes(l.Used(last))
+func (l Layout) Bytes() int { return l.Whole().Bytes() }
+
+// Bytes is the size of the window's part of a message.
+func (w Window) Bytes() int {
+	l, last := w.layout, w.count-1
+	return last*l.CiphertextBytes() + l.ciphertextBytes(l.Used(w.first+last))
 }
+
+// CiphertextBytes is the size of a ciphertext all of whose coefficients travel:
+// every one but the last.
+func (l Layout) CiphertextBytes() int { return l.ciphertextBytes(l.N) }
 
 func (l Layout) ciphertextBytes(used int) (n int) {
 	for _, q := range l.WirePrimes() {
@@ -49,7 +75,7 @@ func (l Layout) ciphertextBytes(used int) (n int) {
 
 // Pack writes the residues of ciphertext c into its part of a message.
 func (l Layout) Pack(message []byte, c int, x ring.Poly) {
-	used, at := l.Used(c), c*l.ciphertextBytes(l.N)
+	used, at := l.Used(c), c*l.CiphertextBytes()
 	for j, q := range l.WirePrimes() {
 		width := bits.Len64(q)
 		pack(message[at:], x.Coeffs[j][:used], width)
@@ -59,15 +85,18 @@ func (l Layout) Pack(message []byte, c int, x ring.Poly) {
 
 // Check says whether bytes are a message: the size, every residue below its
 // prime, zero bits at the end of a run.
-func (l Layout) Check(message []byte) error {
-	if len(message) != l.Bytes() {
+func (l Layout) Check(message []byte) error { return l.Whole().Check(message) }
+
+// Check says the same of the window's part of a message.
+func (w Window) Check(part []byte) error {
+	if len(part) != w.Bytes() {
 		return fault.Message
 	}
-	runs := l.runs()
+	runs := w.runs()
 	good := make([]bool, len(runs))
 	err := workers.Each(len(runs), func(i int) {
 		r := runs[i]
-		good[i] = eachPacked(message[r.byte:], r.count, r.width, l.Primes[r.prime], func(int, uint64) {})
+		good[i] = eachPacked(part[r.byte:], r.count, r.width, w.layout.Primes[r.prime], func(int, uint64) {})
 	})
 	return verdictOf(good, err)
 }

@@ -59,7 +59,7 @@ func TestSumOfManyMessages(t *testing.T) {
 	for _, config := range wireConfigs {
 		l := must(must(For(config)).Layout(3000))
 		raw, rows := message(l)
-		s := l.NewSum()
+		s := l.Whole().NewSum()
 		const count = 50
 		var group sync.WaitGroup
 		for range count {
@@ -109,7 +109,7 @@ func TestMalformedMessagesAreRefusedWhole(t *testing.T) {
 		l.Pack(large, 0, x)
 		padded := slices.Clone(raw)
 		padded[len(padded)-1] |= 0x80
-		s := l.NewSum()
+		s := l.Whole().NewSum()
 		must(0, s.Add(raw))
 		for name, bad := range map[string][]byte{
 			"empty": nil, "short": raw[1:], "long": append(slices.Clone(raw), 0), "residue": large, "padding": padded,
@@ -161,7 +161,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, l := range layouts {
-			s := l.NewSum()
+			s := l.Whole().NewSum()
 			if l.Check(data) != nil {
 				if s.Add(data) == nil {
 					t.Fatal("Check and Add disagree")
@@ -174,4 +174,53 @@ func FuzzMessage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Window by window, a message is checked and added as it is whole: the parts of
+// the sum, one behind the other, are the sum.
+func TestWindowsAreTheWhole(t *testing.T) {
+	for _, config := range wireConfigs {
+		p := must(For(config))
+		for _, entries := range []int{1, p.N * p.Fields, 5*p.N*p.Fields - 3} {
+			l := must(p.Layout(entries))
+			first, _ := message(l)
+			second, _ := message(l)
+			whole := l.Whole().NewSum()
+			must(0, whole.Add(first))
+			must(0, whole.Add(second))
+			want := make([]byte, l.Bytes())
+			must(0, whole.Write(want))
+			for _, count := range []int{1, 2, l.Ciphertexts} {
+				var got []byte
+				for c := 0; c < l.Ciphertexts; c += count {
+					w := must(l.Window(c, min(count, l.Ciphertexts-c)))
+					at := c * l.CiphertextBytes()
+					part := func(m []byte) []byte { return m[at : at+w.Bytes()] }
+					must(0, w.Check(part(first)))
+					s := w.NewSum()
+					must(0, s.Add(part(first)))
+					must(0, s.Add(part(second)))
+					out := make([]byte, w.Bytes())
+					must(0, s.Write(out))
+					got = append(got, out...)
+					if !errors.Is(w.Check(part(first)[1:]), fault.Message) || !errors.Is(s.Add(part(first)[1:]), fault.Message) {
+						t.Fatal("a short part was accepted")
+					}
+				}
+				if !bytes.Equal(got, want) {
+					t.Fatal("differs", config, entries, count)
+				}
+			}
+		}
+	}
+}
+
+func TestWindowsLieInTheMessage(t *testing.T) {
+	l := must(must(For(wireConfigs[0])).Layout(100_000))
+	most := int(^uint(0) >> 1)
+	for _, bad := range [][2]int{{-1, 1}, {0, 0}, {0, -1}, {l.Ciphertexts, 1}, {1, l.Ciphertexts}, {most, 1}, {1, most}, {0, most}} {
+		if _, err := l.Window(bad[0], bad[1]); !errors.Is(err, fault.Argument) {
+			t.Fatal("allowed", bad)
+		}
+	}
 }

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from fedanomaly.errors import DataError, MessageError, ProtocolError, ReplayError
-from fedanomaly.fhe import Accumulator, Contribution, DecryptionShare, Manifest
+from fedanomaly.fhe import Contribution, DecryptionShare, Manifest
 from fedanomaly.protocol import JobState
 from fedanomaly.protocol.messages import TRAINED, Decline, Join, Ready, Statement, Vote
 from fedanomaly.protocol.rounds import quorum, set_hash
 from tests.attacks.fork import private
+from tests.sums import added
 from tests.unit.protocol.driving import (
     asked,
     enrol_all,
@@ -66,10 +67,7 @@ def assert_rejected(fed) -> None:
 
 def scaled(manifest: Manifest, attachment: bytes, times: int) -> bytes:
     contribution = Contribution.from_bytes(attachment, manifest)
-    with Accumulator(manifest) as total:
-        for _ in range(times):
-            total.add(contribution)
-        return Contribution(manifest.hash, total.total().residues).to_bytes()
+    return Contribution(manifest.hash, added(manifest, [contribution] * times).residues).to_bytes()
 
 
 # Contributions
@@ -141,10 +139,7 @@ def test_a_wrong_share_makes_the_sum_rejected(federation, how):
         share = DecryptionShare.from_bytes(attachment, manifest)
         if how == "of the contribution":
             share = Contribution.from_bytes(fed.blobs[round_.contributions[BAD].attachment], manifest)
-        with Accumulator(manifest) as total:
-            for _ in range(times):
-                total.add(share)
-            return DecryptionShare(manifest.hash, total.total().residues).to_bytes()
+        return DecryptionShare(manifest.hash, added(manifest, [share] * times).residues).to_bytes()
 
     instead(fed, "statement", wrong)
     asked(fed)

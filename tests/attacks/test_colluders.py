@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from fedanomaly.errors import MessageError, RejectedError
-from fedanomaly.fhe import Accumulator, Contribution, DecryptionShare, Manifest, MaskedSum
+from fedanomaly.fhe import Contribution, DecryptionShare, Manifest, MaskedSum
 from fedanomaly.fhe.secret import EpochSecrets
 from fedanomaly.protocol import JobState, Round
 from fedanomaly.protocol.messages import Abandon
+from tests.sums import added
 from tests.unit.protocol.driving import asked, job_of, listen, say, until
 
 VICTIM = 1
@@ -58,12 +59,7 @@ class Colluders:
         return [list(itertools.chain(*choice)) for choice in itertools.product(*choices)]
 
     def add(self, contributions, shares) -> MaskedSum:
-        with Accumulator(self.manifest) as total:
-            for index in contributions:
-                total.add(self.contributions[index])
-            for share in shares:
-                total.add(share)
-            return total.total()
+        return added(self.manifest, [*(self.contributions[index] for index in contributions), *shares])
 
     def open(self, masked: MaskedSum, contributors: tuple[int, ...]) -> np.ndarray | None:
         try:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from fedanomaly.errors import ProtocolError, RefusedError, RejectedError, ReplayError
-from fedanomaly.fhe import Accumulator, Ask, Contribution, DecryptionShare, Manifest
+from fedanomaly.fhe import Ask, Contribution, DecryptionShare, Manifest
 from fedanomaly.protocol import Entry, seal
 from fedanomaly.protocol.envelope import write_all
 from fedanomaly.protocol.messages import (
@@ -19,6 +19,7 @@ from fedanomaly.protocol.messages import (
 from fedanomaly.protocol.participant import Participant
 from fedanomaly.protocol.rounds import Round
 from tests.attacks.fork import Fork, private
+from tests.sums import added
 from tests.unit.protocol.driving import (
     asked,
     listen,
@@ -157,12 +158,9 @@ def test_two_closed_sets_shown_to_two_members_open_nothing(federation):
     assert set(shares) == {1, 2, 3, 4}
     secrets = fed.members["org-3"]._setup.secrets(fed.coordinator.transcript.epoch, fed.blobs.__getitem__)
     for contributors in set(sets.values()):
-        with Accumulator(manifest) as total:
-            for index in contributors:
-                total.add(Contribution.from_bytes(fed.blobs[round_.contributions[index].attachment], manifest))
-            for share in shares.values():
-                total.add(share)
-            masked = total.total()
+        attached = (fed.blobs[round_.contributions[index].attachment] for index in contributors)
+        given = [Contribution.from_bytes(each, manifest) for each in attached]
+        masked = added(manifest, [*given, *shares.values()])
         with pytest.raises(RejectedError):
             secrets.open(manifest, contributors, masked)
 
@@ -207,7 +205,7 @@ def test_a_round_that_asks_for_another_step_is_not_joined(federation):
     fed = federation(4, 2)
     asked(fed)
     while not (job := fed.coordinator.transcript.open_job) or not job.number or len(job.ready) < 4:
-        post = next(iter(fed.coordinator.act(fed.now_s, fed.blobs.__getitem__)), None)
+        post = next(iter(fed.coordinator.act(fed.now_s, fed.blobs)), None)
         if post:
             fed._append(post)
         listen(fed)

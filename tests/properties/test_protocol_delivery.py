@@ -91,7 +91,7 @@ class World:
                 self.send(post)
 
     def coordinator(self) -> None:
-        for post in self.fed.coordinator.act(self.fed.now_s, self.fed.blobs.__getitem__):
+        for post in self.fed.coordinator.act(self.fed.now_s, self.fed.blobs):
             if self.random.random() < 0.1:
                 return  # it stopped before the post was stored
             self.fed._append(post)

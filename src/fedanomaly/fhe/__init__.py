@@ -6,19 +6,22 @@ the node and the simulation import.
 
 from fedanomaly.fhe.manifest import Ask, JoinPost, Manifest, join_signed, least_contributors
 from fedanomaly.fhe.preset import EPOCH_QUOTA_COEFFICIENTS, Layout, Preset, best_layout, layout
-from fedanomaly.fhe.sums import Accumulator, Contribution, DecryptionShare, MaskedSum
+from fedanomaly.fhe.source import InMemory, Source
+from fedanomaly.fhe.sums import Contribution, DecryptionShare, MaskedSum, add_up
 
 __all__ = [
     "EPOCH_QUOTA_COEFFICIENTS",
-    "Accumulator",
     "Ask",
     "Contribution",
     "DecryptionShare",
+    "InMemory",
     "JoinPost",
     "Layout",
     "Manifest",
     "MaskedSum",
     "Preset",
+    "Source",
+    "add_up",
     "best_layout",
     "join_signed",
     "layout",

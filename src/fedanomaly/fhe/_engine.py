@@ -1,6 +1,6 @@
 """The engine, loaded once for each process.
 
-Calls are coarse: a whole vector each, on buffers that the caller owns, with the
+Calls are coarse: a whole vector or window each, on buffers that the caller owns, with the
 GIL released. Errors come back as numbers and become our exceptions here, with
 texts that hold no key, plaintext or score.
 """
@@ -25,7 +25,7 @@ from fedanomaly.errors import (
     RejectedError,
 )
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 LIBRARY = Path(__file__).parent.parent / "_native" / "libfedanomaly.so"
 
 _DECLARATIONS = """
@@ -34,7 +34,8 @@ int32_t fa_set_threads(int32_t n);
 int32_t fa_free(int64_t handle);
 int32_t fa_layout(int32_t preset, int32_t members, int32_t threshold, int32_t field_bits, int64_t fields, int64_t *out);
 int32_t fa_manifest_check(const uint8_t *manifest, int64_t n, uint8_t *hash_out);
-int32_t fa_message_check(const uint8_t *manifest, int64_t n, const uint8_t *message, int64_t n_message);
+int32_t fa_message_check(const uint8_t *manifest, int64_t n, int64_t first, int64_t count, const uint8_t *part,
+                         int64_t n_part);
 
 int32_t fa_member_new(int32_t members, int32_t threshold, int32_t index, int64_t *handle);
 int32_t fa_member_facts(int64_t h, int64_t *out);
@@ -61,8 +62,8 @@ int32_t fa_share(int64_t h, const uint8_t *manifest, int64_t n, const uint16_t *
                  int64_t n_out);
 int32_t fa_open(int64_t h, const uint8_t *manifest, int64_t n, const uint16_t *u, int32_t n_u, const uint8_t *sum,
                 int64_t n_sum, uint64_t *out, int64_t n_out);
-int32_t fa_sum_new(const uint8_t *manifest, int64_t n, int64_t *handle);
-int32_t fa_sum_add(int64_t handle, const uint8_t *message, int64_t n);
+int32_t fa_sum_new(const uint8_t *manifest, int64_t n, int64_t first, int64_t count, int64_t *handle);
+int32_t fa_sum_add(int64_t handle, const uint8_t *part, int64_t n);
 int32_t fa_sum_result(int64_t handle, uint8_t *out, int64_t n);
 """
 

@@ -48,7 +48,9 @@ class Layout:
     ciphertexts, coefficients : int
         What travels, the MAC included.
     message_bytes : int
-        Size of a contribution, a decryption share and a masked sum.
+        Size of the residues of a contribution, a decryption share and a masked sum.
+    ciphertext_bytes : int
+        How much of it is each ciphertext but the last.
     max_decryptors : int
         Decryptors of a full round.
     """
@@ -64,6 +66,7 @@ class Layout:
     ciphertexts: int
     coefficients: int
     message_bytes: int
+    ciphertext_bytes: int
     max_decryptors: int
 
 
@@ -76,7 +79,7 @@ def layout(preset: Preset, *, members: int, threshold: int, field_bits: int, fie
     FedAnomalyError
         If the parameters are impossible, or an entry does not fit.
     """
-    out = ffi.new("int64_t[7]")
+    out = ffi.new("int64_t[8]")
     call("fa_layout", int(preset), members, threshold, field_bits, fields, out)
     return Layout(
         preset=preset,
@@ -90,6 +93,7 @@ def layout(preset: Preset, *, members: int, threshold: int, field_bits: int, fie
         ciphertexts=out[3],
         coefficients=out[4],
         message_bytes=out[5],
+        ciphertext_bytes=out[7],
         max_decryptors=out[6],
     )
 

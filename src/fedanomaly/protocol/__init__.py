@@ -5,7 +5,7 @@ durable rows, the detector and attachments come in as capabilities, so the same
 code runs in services, in `fa.simulate` and under fault injection.
 """
 
-from fedanomaly.protocol.capabilities import Learner, Rows, Secrets, Signer, Vault
+from fedanomaly.protocol.capabilities import Blobs, Learner, Rows, Secrets, Signer, Stored, Vault
 from fedanomaly.protocol.coordinator import Coordinator
 from fedanomaly.protocol.envelope import NO_ATTACHMENT, Entry, Envelope, Post, seal
 from fedanomaly.protocol.epochs import Epoch, EpochState
@@ -18,6 +18,7 @@ from fedanomaly.protocol.transcript import Transcript
 
 __all__ = [
     "NO_ATTACHMENT",
+    "Blobs",
     "Coordinator",
     "Enrol",
     "Entry",
@@ -39,6 +40,7 @@ __all__ = [
     "Secrets",
     "Settings",
     "Signer",
+    "Stored",
     "Transcript",
     "Vault",
     "seal",

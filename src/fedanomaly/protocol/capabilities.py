@@ -7,13 +7,14 @@ injection with the very same code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.fhe import Ask, Contribution, DecryptionShare, Manifest, MaskedSum
+from fedanomaly.fhe import Ask, Contribution, DecryptionShare, Manifest, MaskedSum, Source
 from fedanomaly.types import State, Statistics, Step, Total
 
 Row = tuple[str, bytes, bytes]
@@ -30,6 +31,29 @@ class Signer(Protocol):
 
     def sign(self, data: bytes) -> bytes:
         """Return the signature, 64 bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Bytes that are kept: their SHA-256 and how many there are."""
+
+    digest: bytes
+    size: int
+
+
+class Blobs(Protocol):
+    """Attachments that the coordinator keeps: too large for memory, so never whole in it."""
+
+    def open(self, digest: bytes) -> Source:
+        """Return an attachment to read from; it MUST fail if it is not kept (NotFoundError)."""
+        ...
+
+    def store(self, pieces: Iterable[bytes]) -> Stored:
+        """Keep what comes piece by piece; durable when this returns.
+
+        The same bytes again change nothing. Nothing MUST be kept if `pieces` raises.
+        """
         ...
 
 

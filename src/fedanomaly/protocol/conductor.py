@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedanomaly.fhe import Accumulator, Contribution, DecryptionShare, Manifest
+from fedanomaly.fhe import Contribution, DecryptionShare, Manifest, add_up
+from fedanomaly.protocol.capabilities import Blobs, Stored
 from fedanomaly.protocol.envelope import Post, write_all
 from fedanomaly.protocol.jobs import Job
 from fedanomaly.protocol.messages import Abandon, Close, ManifestPost, Message, Opened, Outcome
@@ -17,9 +18,7 @@ from fedanomaly.protocol.settings import Settings
 from fedanomaly.protocol.transcript import Transcript
 from fedanomaly.types.canonical import HASH_BYTES
 
-Blob = Callable[[bytes], bytes]
-"""Returns the attachment with a digest."""
-Say = Callable[[Message, bytes | None], Post]
+Say = Callable[[Message, Stored | None], Post]
 """Signs a message of the coordinator, with what is attached."""
 
 NO_TAG = bytes(HASH_BYTES)
@@ -43,10 +42,10 @@ class Conductor:
         self._settings = settings
         self._sign = say
 
-    def _say(self, message: Message, attachment: bytes | None = None) -> Post:
+    def _say(self, message: Message, attachment: Stored | None = None) -> Post:
         return self._sign(message, attachment)
 
-    def move(self, job: Job, round_: Round, now_s: float, blob: Blob) -> Post | None:
+    def move(self, job: Job, round_: Round, now_s: float, blobs: Blobs) -> Post | None:
         """Return what is due in the open round of a job, or None."""
         if round_.abandoned is not None:
             return self._after_abandon(round_, now_s)
@@ -56,7 +55,7 @@ class Conductor:
             case RoundState.COLLECTING:
                 return self._collecting(job, round_, now_s)
             case RoundState.CLOSED | RoundState.OPENING:
-                return self._opening(round_, now_s, blob)
+                return self._opening(round_, now_s, blobs)
             case _:
                 return self._voting(round_, now_s)
 
@@ -119,7 +118,7 @@ class Conductor:
         digests = tuple(round_.contributions[index].attachment for index in contributors)
         return self._say(Close(manifest=manifest.hash, contributors=contributors, contributions=digests))
 
-    def _opening(self, round_: Round, now_s: float, blob: Blob) -> Post | None:
+    def _opening(self, round_: Round, now_s: float, blobs: Blobs) -> Post | None:
         manifest = round_.posted
         said = {index: statement.opens for index, (statement, _) in round_.statements.items()}
         if not all(said.values()):
@@ -127,15 +126,10 @@ class Conductor:
         if set(said) != set(manifest.decryptors):
             late = now_s >= round_.since + self._settings.statement_s
             return self._abandon(round_, "a decryptor did not answer") if late else None
-        with Accumulator(manifest) as total:
-            for index in round_.contributors:
-                attached = blob(round_.contributions[index].attachment)
-                total.add(Contribution.from_bytes(attached, manifest))
-            for index in manifest.decryptors:
-                attached = blob(round_.statements[index][1].attachment)
-                total.add(DecryptionShare.from_bytes(attached, manifest))
-            masked = total.total()
-        return self._say(Opened(manifest=manifest.hash, contributors=round_.contributors), masked.to_bytes())
+        given = [(Contribution, blobs.open(round_.contributions[index].attachment)) for index in round_.contributors]
+        shares = [(DecryptionShare, blobs.open(round_.statements[i][1].attachment)) for i in manifest.decryptors]
+        masked = blobs.store(add_up(manifest, [*given, *shares]))
+        return self._say(Opened(manifest=manifest.hash, contributors=round_.contributors), masked)
 
     def _voting(self, round_: Round, now_s: float) -> Post | None:
         if round_.winning_vote() is not None:

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
 from fedanomaly.errors import MessageError, ProtocolError
-from fedanomaly.fhe import Ask, Contribution, DecryptionShare, Manifest, Preset
-from fedanomaly.protocol.capabilities import Signer
-from fedanomaly.protocol.conductor import NO_TAG, Blob, Conductor
+from fedanomaly.fhe import Ask, Contribution, DecryptionShare, Manifest, Preset, Source
+from fedanomaly.protocol.capabilities import Blobs, Signer, Stored
+from fedanomaly.protocol.conductor import NO_TAG, Conductor
 from fedanomaly.protocol.envelope import Entry, Envelope, Post, seal
 from fedanomaly.protocol.epochs import Epoch, EpochState
 from fedanomaly.protocol.jobs import SELF_TEST, Job, JobState, Point
@@ -61,15 +61,15 @@ class Coordinator:
         """The settings of the log."""
         return self.transcript.settings or self._settings
 
-    def check(self, envelope: Envelope, attachment: bytes | None) -> None:
+    def check(self, envelope: Envelope, attachment: Source | None) -> None:
         """Raise unless the envelope is acceptable as the next entry.
 
         Parameters
         ----------
         envelope : Envelope
             What was received.
-        attachment : bytes or None
-            The bytes that it names.
+        attachment : Source or None
+            The bytes that it names; the caller has checked their digest.
 
         Raises
         ------
@@ -81,17 +81,14 @@ class Coordinator:
         self.transcript.check(envelope)
         if envelope.size == 0:
             return
-        if attachment is None:
+        if attachment is None or attachment.size != envelope.size:
             raise MessageError("the attachment is missing")
         if envelope.kind == "deal" and envelope.size <= MAX_DEAL_BYTES:
             return
         if envelope.kind == "contribution":
-            body = ContributionPost.from_bytes(envelope.body)
-            Contribution.from_bytes(attachment, self._manifest(body.manifest)).check(self._manifest(body.manifest))
+            Contribution.check(attachment, self._manifest(ContributionPost.from_bytes(envelope.body).manifest))
         elif envelope.kind == "statement":
-            statement = Statement.from_bytes(envelope.body)
-            manifest = self._manifest(statement.manifest)
-            DecryptionShare.from_bytes(attachment, manifest).check(manifest)
+            DecryptionShare.check(attachment, self._manifest(Statement.from_bytes(envelope.body).manifest))
         else:
             raise MessageError(f"a {envelope.kind} message of this size has no attachment")
 
@@ -99,29 +96,29 @@ class Coordinator:
         """Fold a stored entry."""
         self.transcript.add(entry)
 
-    def act(self, now_s: float, blob: Blob) -> Iterator[Post]:
+    def act(self, now_s: float, blobs: Blobs) -> Iterator[Post]:
         """Yield what is due, until nothing is; the caller stores and accepts each post first.
 
         Parameters
         ----------
         now_s : float
             Unix seconds by the clock that stamps entries.
-        blob : callable
-            Returns the attachment with a digest.
+        blobs : Blobs
+            Attachments of what was accepted; the sum of a round is stored there.
         """
-        while (post := self._due(now_s, blob)) is not None:
+        while (post := self._due(now_s, blobs)) is not None:
             head = self.transcript.head
             yield post
             if self.transcript.head == head:
                 raise ProtocolError("a post must be stored and accepted before the next one")
 
-    def _due(self, now_s: float, blob: Blob) -> Post | None:
+    def _due(self, now_s: float, blobs: Blobs) -> Post | None:
         log = self.transcript
         if log.settings is None:
             return self._post(self._settings.founded())
         job = log.open_job
         if job:
-            return self._job(job, now_s, blob)
+            return self._job(job, now_s, blobs)
         epoch = log.epoch
         if epoch is None:
             return self._call() if len(log.members) == log.settings.members else None
@@ -155,7 +152,7 @@ class Coordinator:
             raise ProtocolError("a key epoch ends between jobs", hint="wait until the job has ended")
         return self._call()
 
-    def _post(self, message: Message, attachment: bytes | None = None) -> Post:
+    def _post(self, message: Message, attachment: Stored | None = None) -> Post:
         return seal(self._signer, self._federation, message.kind, message.to_bytes(), attachment)
 
     def _manifest(self, digest: bytes) -> Manifest:
@@ -207,9 +204,9 @@ class Coordinator:
 
     # Jobs
 
-    def _job(self, job: Job, now_s: float, blob: Blob) -> Post | None:
+    def _job(self, job: Job, now_s: float, blobs: Blobs) -> Post | None:
         if job.open_round:
-            return Conductor(self.transcript, self.settings, self._post).move(job, job.open_round, now_s, blob)
+            return Conductor(self.transcript, self.settings, self._post).move(job, job.open_round, now_s, blobs)
         if job.rounds and job.rounds[-1].state is RoundState.REJECTED:
             return self._end(job, JobState.REJECTED, "the members rejected a sum; the state before stands")
         return self._self_test(job) if job.number == SELF_TEST else self._go_on(job, now_s)

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fedanomaly.errors import MessageError, ProtocolError, VersionError
-from fedanomaly.protocol.capabilities import Signer
+from fedanomaly.protocol.capabilities import Signer, Stored
 from fedanomaly.types.canonical import HASH_BYTES, VERSION, Reader, begin, item, item_int
 
 KEY_BYTES = 32
@@ -148,7 +148,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Post:
-    """An envelope that is due, with the bytes that it names."""
+    """An envelope that is due, with the bytes that it names unless they are stored already."""
 
     envelope: Envelope
     attachment: bytes | None = None
@@ -159,20 +159,24 @@ def write_all(envelopes: Iterable[Envelope]) -> bytes:
     return b"".join(item("envelope", envelope.to_bytes()) for envelope in envelopes)
 
 
-def seal(signer: Signer, federation: bytes, kind: str, body: bytes, attachment: bytes | None = None) -> Post:
+def seal(signer: Signer, federation: bytes, kind: str, body: bytes, attachment: bytes | Stored | None = None) -> Post:
     """Return a signed envelope; the same input gives the same bytes."""
+    data = attachment if isinstance(attachment, bytes) and attachment else None
+    named = attachment if isinstance(attachment, Stored) else Stored(NO_ATTACHMENT, 0)
+    if data:
+        named = Stored(hashlib.sha256(data).digest(), len(data))
     unsigned = Envelope(
         federation=federation,
         kind=kind,
         sender=signer.public_key,
         body=body,
-        attachment=hashlib.sha256(attachment).digest() if attachment else NO_ATTACHMENT,
-        size=len(attachment or b""),
+        attachment=named.digest,
+        size=named.size,
         signature=bytes(SIGNATURE_BYTES),
     )
     signature = signer.sign(unsigned._signed())  # noqa: SLF001 (its own module)
     fields = {name: getattr(unsigned, name) for name in ("federation", "kind", "sender", "body", "attachment", "size")}
-    return Post(Envelope(**fields, signature=signature), attachment or None)
+    return Post(Envelope(**fields, signature=signature), data)
 
 
 def verify(public_key: bytes, signature: bytes, data: bytes) -> None:

@@ -136,6 +136,11 @@ class Member:
             return None
         return self._desk.current(job.accepted[-1])
 
+    @property
+    def clone_generation(self) -> int:
+        """Data snapshots up to this one are not summed, because the ledger is a copy; 0: it is none."""
+        return self._desk.ledger.clone_generation
+
     def _recognise(self, entry: Entry) -> None:
         message = KINDS[entry.envelope.kind].from_bytes(entry.envelope.body)
         generation = 0

@@ -297,16 +297,24 @@ class Ledger:
             case _:
                 return True
         if known is None:
-            self._rows.put([("clone", item_int("gen", generation), b"")])
+            self.mark_clone(generation)
         return known is not None
 
+    def mark_clone(self, generation: int) -> None:
+        """Record that this ledger is a copy: nothing of generations up to this one is joined with again."""
+        self._rows.put([("clone", item_int("gen", generation), b"")])
+
+    @property
+    def clone_generation(self) -> int:
+        """The last generation that is not joined with, because this ledger is a copy; 0 if it is none."""
+        return max((Reader(key).int("gen") for key, _ in self._rows.all("clone")), default=0)
+
     def _refuse_clone(self, generation: int) -> None:
-        for key, _ in self._rows.all("clone"):
-            if generation <= Reader(key).int("gen"):
-                raise RefusedError(
-                    "this ledger was restored or copied: its identity has posted what it does not know",
-                    hint="stop the other copy; the node joins again once its data set has new rows",
-                )
+        if generation <= self.clone_generation:
+            raise RefusedError(
+                "this ledger was restored or copied, and its data set has no new rows since",
+                hint="stop the other copy, if there is one; the node joins again once its data set has new rows",
+            )
 
     # One decoding and one vote for a manifest, one accepted state for a step.
 

@@ -115,6 +115,15 @@ class Transcript:
         """All rounds that have a manifest, by its hash."""
         return self._by_manifest
 
+    @property
+    def quota_used(self) -> float:
+        """Share of the newest key epoch's quota that its rounds have used, in [0, 1]."""
+        epoch = self.epoch
+        if epoch is None or self.settings is None or not epoch.complete:
+            return 0.0
+        rounds = (entry for entry in self._by_manifest.values() if entry.ask.epoch == epoch.id)
+        return sum(entry.ask.layout.coefficients for entry in rounds) / self.settings.quota
+
     def has(self, digest: bytes) -> bool:
         """Whether an envelope is in the log."""
         return digest in self._digests

@@ -1,16 +1,18 @@
 """A whole federation in one process: the same protocol, the same cryptography.
 
 What differs from the services is only where things lie: the log is a list,
-attachments are a dict, ledgers and vaults live in memory. Every message is
+attachments, ledgers and vaults live in memory. Every message is
 signed, checked, encrypted and opened as between real organisations.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fedanomaly.errors import FedAnomalyError, ProtocolError
+from fedanomaly.fhe import InMemory
 from fedanomaly.fhe.secret import EpochSecrets
 from fedanomaly.node.keystore import KEY_BYTES, Keystore
 from fedanomaly.protocol import (
@@ -26,6 +28,7 @@ from fedanomaly.protocol import (
     Rows,
     Secrets,
     Settings,
+    Stored,
     seal,
 )
 from fedanomaly.storage import MemoryRows
@@ -62,6 +65,21 @@ class MemoryVault:
     def destroy(self, label: bytes) -> None:
         """Forget kept secrets."""
         self._sealed.pop(label, None)
+
+
+class MemoryBlobs(dict[bytes, bytes]):
+    """Attachments by their digest."""
+
+    def open(self, digest: bytes) -> InMemory:
+        """Return an attachment to read from."""
+        return InMemory(self[digest])
+
+    def store(self, pieces: Iterable[bytes]) -> Stored:
+        """Keep what comes piece by piece."""
+        data = b"".join(pieces)
+        stored = Stored(hashlib.sha256(data).digest(), len(data))
+        self[stored.digest] = data
+        return stored
 
 
 class Party:
@@ -117,7 +135,7 @@ class Federation:
     def __init__(self, settings: Settings, parties: Sequence[Party], watch: Watcher | None = None) -> None:
         self.parties = list(parties)
         self.log: list[Entry] = []
-        self.blobs: dict[bytes, bytes] = {}
+        self.blobs = MemoryBlobs()
         self.errors: list[tuple[str, FedAnomalyError]] = []
         self.now_s = 0.0
         self._identity = Keystore(os.urandom(KEY_BYTES), os.urandom(KEY_BYTES))
@@ -160,7 +178,7 @@ class Federation:
         """Check and append what a member posts, as the coordinator's service does."""
         if self.coordinator.transcript.has(post.envelope.digest):
             return
-        self.coordinator.check(post.envelope, post.attachment)
+        self.coordinator.check(post.envelope, None if post.attachment is None else InMemory(post.attachment))
         self._append(post)
 
     def pump(self) -> None:
@@ -168,7 +186,7 @@ class Federation:
         head = -1
         while head != len(self.log):
             head = len(self.log)
-            for post in self.coordinator.act(self.now_s, self.blobs.__getitem__):
+            for post in self.coordinator.act(self.now_s, self.blobs):
                 self._append(post)
             for party in self.parties:
                 self.step(party)

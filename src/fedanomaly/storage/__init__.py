@@ -4,8 +4,9 @@ The coordinator's envelope log is in `fedanomaly.storage.envelopes`: it brings
 SQLAlchemy along, and a node, which imports this room as well, needs none of it.
 """
 
-from fedanomaly.storage.blobs import BlobStore, PartWriter
+from fedanomaly.storage.blobs import BlobStore, StoredBlob
 from fedanomaly.storage.durable import NewFile, sync_folder, write_durably
+from fedanomaly.storage.parts import PartWriter
 from fedanomaly.storage.rows import MemoryRows, SealedRows
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "NewFile",
     "PartWriter",
     "SealedRows",
+    "StoredBlob",
     "sync_folder",
     "write_durably",
 ]

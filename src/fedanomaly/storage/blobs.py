@@ -18,69 +18,56 @@ staging needs list, rename and sync, which an object store's interface hides.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Self
 
 from fedanomaly.errors import CapacityError, MessageError, NotFoundError, ReplayError, UnavailableError
-from fedanomaly.storage.durable import TEMPORARY_SUFFIX, NewFile, remove_left_overs, sync_folder, write_durably
+from fedanomaly.protocol import Stored
+from fedanomaly.storage.durable import TEMPORARY_SUFFIX, NewFile, remove_left_overs, sync_folder
+from fedanomaly.storage.parts import Disk, PartWriter, name_of
 
 CHUNK_BYTES = 256 * 1024
-DIGEST_BYTES = 32
 # An upload counts as this much at least: folders of tiny ones fill a disk as well.
 LEAST_STAGED_BYTES = 64 * 1024
 _WHOLE = "whole"
 
 
-class PartWriter:
-    """Takes one part in, piece by piece; nothing of it counts before `commit`.
+class StoredBlob:
+    """A blob on disk, read a window at a time; its file is open during a read only.
 
-    Use it as a context manager: leaving without `commit` forgets the part.
+    Parameters
+    ----------
+    path : Path
+        Where it lies; it is whole.
+    size : int
+        Its length in bytes.
     """
 
-    def __init__(self, target: Path, size: int, digest: bytes) -> None:
-        self._target, self._size, self._digest = target, size, digest
-        self._hash = hashlib.sha256()
-        self._written = 0
-        self._file = NewFile(target.parent)
+    def __init__(self, path: Path, size: int) -> None:
+        self._path, self.size = path, size
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._file.abandon()
-
-    def write(self, piece: bytes) -> None:
-        """Take the next piece.
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset` on.
 
         Raises
         ------
-        MessageError
-            If the part is longer than it may be.
+        NotFoundError
+            If the blob has been removed.
         UnavailableError
-            If the disk does not take it.
+            If the disk does not give them.
         """
-        self._written += len(piece)
-        if self._written > self._size:
-            raise MessageError("the part is longer than the blob's size allows")
-        self._hash.update(piece)
-        with _Disk():
-            self._file.write(piece)
-
-    def commit(self) -> None:
-        """Make the part durable.
-
-        Raises
-        ------
-        MessageError
-            If it is cut short, or is not what its digest says.
-        """
-        if self._written != self._size or self._hash.digest() != self._digest:
-            raise MessageError("the part is not what its size and digest say")
-        with _Disk():
-            self._file.commit(self._target)
+        with Disk():
+            try:
+                with self._path.open("rb", buffering=0) as file:
+                    data = os.pread(file.fileno(), length, offset)
+            except FileNotFoundError:
+                raise NotFoundError("no such blob") from None
+        if len(data) != length:
+            raise UnavailableError("a blob is cut short")
+        return data
 
 
 class BlobStore:
@@ -106,7 +93,7 @@ class BlobStore:
         self._kept = root / "kept"
         self._staged = root / "staged"
         self._lock = threading.Lock()
-        with _Disk():
+        with Disk():
             for folder in (self._kept, self._staged):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             remove_left_overs(root)
@@ -158,7 +145,7 @@ class BlobStore:
         if not 0 <= number < self._part_count(size):
             raise MessageError("the blob has no such part")
         expected = min(self._part_bytes, size - number * self._part_bytes)
-        with self._lock, _Disk():
+        with self._lock, Disk():
             present = self.parts(owner, digest, size)
             if present is None or present.get(number) == part_digest:
                 return None
@@ -168,7 +155,7 @@ class BlobStore:
             if not folder.is_dir():
                 self._make_room(folder.parent, size)
                 folder.mkdir(mode=0o700, parents=True)
-            return PartWriter(folder / f"{number:05d}.{_name(part_digest)}", expected, part_digest)
+            return PartWriter(folder / f"{number:05d}.{name_of(part_digest)}", expected, part_digest)
 
     def complete(self, owner: bytes, digest: bytes, size: int) -> None:
         """Join the parts of an upload and check the whole; the same again is fine.
@@ -179,7 +166,7 @@ class BlobStore:
             If a part is missing; or if the whole is not what its name says, and
             then the upload starts over.
         """
-        with self._lock, _Disk():
+        with self._lock, Disk():
             present = self.parts(owner, digest, size)
             if present is None:
                 return
@@ -197,7 +184,7 @@ class BlobStore:
             for path in parts:
                 path.unlink()
 
-    def staged(self, owner: bytes, digest: bytes, size: int) -> bytes:
+    def staged(self, owner: bytes, digest: bytes, size: int) -> StoredBlob:
         """Return a blob that is kept, or that `owner` has completed.
 
         Raises
@@ -207,12 +194,12 @@ class BlobStore:
         """
         for path in (self._kept_path(digest), self._folder(owner, digest, size) / _WHOLE):
             if path.is_file() and path.stat().st_size == size:
-                return path.read_bytes()
+                return StoredBlob(path, size)
         raise NotFoundError("no such blob has been uploaded")
 
     def keep(self, owner: bytes, digest: bytes, size: int) -> None:
         """Move a completed upload to where everybody may read it; the same again is fine."""
-        with self._lock, _Disk():
+        with self._lock, Disk():
             folder = self._folder(owner, digest, size)
             if not self.has(digest):
                 if not (folder / _WHOLE).is_file():
@@ -221,30 +208,42 @@ class BlobStore:
                 sync_folder(self._kept_path(digest).parent)
             shutil.rmtree(folder, ignore_errors=True)
 
-    def put(self, data: bytes) -> bytes:
-        """Keep `data` durably and return its digest."""
-        digest = hashlib.sha256(data).digest()
-        if not self.has(digest):
-            with _Disk():
-                write_durably(self._kept_path(digest, make_folder=True), data)
-        return digest
+    def store(self, pieces: Iterable[bytes]) -> Stored:
+        """Keep durably what comes piece by piece; nothing is kept if `pieces` raises."""
+        hashed, size = hashlib.sha256(), 0
+        with NewFile(self._kept) as file:
+            for piece in pieces:
+                hashed.update(piece)
+                size += len(piece)
+                with Disk():
+                    file.write(piece)
+            digest = hashed.digest()
+            if not self.has(digest):
+                with self._lock, Disk():
+                    file.commit(self._kept_path(digest, make_folder=True))
+        return Stored(digest, size)
 
-    def size(self, digest: bytes) -> int:
-        """Return the size of a kept blob in bytes.
+    def open(self, digest: bytes) -> StoredBlob:
+        """Return a kept blob to read from.
 
         Raises
         ------
         NotFoundError
             If there is no such blob.
         """
+        path = self._kept_path(digest)
         try:
-            return self._kept_path(digest).stat().st_size
+            return StoredBlob(path, path.stat().st_size)
         except FileNotFoundError:
             raise NotFoundError("no such blob") from None
 
-    def read(self, digest: bytes) -> bytes:
-        """Return a kept blob."""
-        return b"".join(self.stream(digest, 0, self.size(digest)))
+    def remove(self, digest: bytes) -> bool:
+        """Remove a kept blob for good; returns whether there was one."""
+        with self._lock, Disk():
+            if not self.has(digest):
+                return False
+            self._kept_path(digest).unlink()
+            return True
 
     def stream(self, digest: bytes, start: int, stop: int) -> Iterator[bytes]:
         """Return the bytes from `start` up to `stop` of a kept blob, in pieces."""
@@ -272,7 +271,7 @@ class BlobStore:
             shutil.rmtree(upload)
 
     def _kept_path(self, digest: bytes, *, make_folder: bool = False) -> Path:
-        name = _name(digest)
+        name = name_of(digest)
         folder = self._kept / name[:2]
         if make_folder and not folder.is_dir():
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -280,24 +279,7 @@ class BlobStore:
         return folder / name
 
     def _folder(self, owner: bytes, digest: bytes, size: int) -> Path:
-        return self._staged / _name(owner) / f"{_name(digest)}.{size}"
-
-
-class _Disk:
-    """Turns a full or failing disk into an answer that may be retried."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OSError):
-            raise UnavailableError(f"the blob folder is not usable: {error.strerror}") from error
-
-
-def _name(digest: bytes) -> str:
-    if len(digest) != DIGEST_BYTES:
-        raise MessageError(f"a digest or owner has {DIGEST_BYTES} bytes")
-    return digest.hex()
+        return self._staged / name_of(owner) / f"{name_of(digest)}.{size}"
 
 
 def _counted(upload: Path) -> int:

@@ -17,8 +17,13 @@ HASH_BYTES = 32
 
 def item(label: str, value: bytes) -> bytes:
     """Return one labelled, length-prefixed item."""
+    return item_head(label, len(value)) + value
+
+
+def item_head(label: str, length: int) -> bytes:
+    """Return what stands before a value of `length` bytes."""
     name = label.encode("ascii")
-    return bytes([len(name)]) + name + struct.pack("<I", len(value)) + value
+    return bytes([len(name)]) + name + struct.pack("<I", length)
 
 
 def item_int(label: str, value: int) -> bytes:

@@ -420,7 +420,7 @@ def test_an_upload_of_several_parts_arrives_whole(served):
     data = os.urandom(2 * PART_BYTES + 5)
     digest = client.upload(data)
     blobs = served.app.state.service.blobs
-    assert blobs.staged(identity.public_key, digest, len(data)) == data
+    assert blobs.staged(identity.public_key, digest, len(data)).read(0, len(data)) == data
     assert client.upload(data) == digest
 
 

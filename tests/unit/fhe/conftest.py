@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from tests.sums import added
 
-from fedanomaly.fhe import Accumulator, Ask, JoinPost, Manifest, MaskedSum, Preset
+from fedanomaly.fhe import Ask, JoinPost, Manifest, MaskedSum, Preset
 from fedanomaly.fhe.secret import EpochSecrets
 from fedanomaly.types.canonical import begin, item_int
 
@@ -84,12 +85,9 @@ class Federation:
         ]
 
     def masked(self, manifest: Manifest, values, contributors: tuple[int, ...]) -> MaskedSum:
-        with Accumulator(manifest) as total:
-            for index in contributors:
-                total.add(self.members[index - 1].contribution(manifest, values[index - 1]))
-            for index in manifest.decryptors:
-                total.add(self.members[index - 1].share(manifest, contributors))
-            return total.total()
+        given = [self.members[index - 1].contribution(manifest, values[index - 1]) for index in contributors]
+        shares = [self.members[index - 1].share(manifest, contributors) for index in manifest.decryptors]
+        return added(manifest, [*given, *shares])
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,8 @@ def test_threads_are_a_number_from_zero():
 
 def test_null_buffers_and_stale_handles_are_refused():
     for name, arguments in (
-        ("fa_sum_new", (ffi.NULL, 1, ffi.NULL)),
+        ("fa_sum_new", (ffi.NULL, 1, 0, 1, ffi.NULL)),
+        ("fa_message_check", (ffi.NULL, 1, 0, 1, ffi.NULL, 1)),
         ("fa_free", (10**9,)),
         ("fa_sum_add", (10**9, b"", 0)),
         ("fa_layout", (4096, 3, 2, 20, 1, ffi.NULL)),

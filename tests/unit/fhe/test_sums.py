@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from tests.sums import added
 
-from fedanomaly.errors import CryptoError, DataError, MessageError, RefusedError, RejectedError
-from fedanomaly.fhe import Accumulator, Contribution, DecryptionShare, MaskedSum, Preset
+from fedanomaly.errors import DataError, MessageError, RefusedError, RejectedError
+from fedanomaly.fhe import Contribution, DecryptionShare, InMemory, MaskedSum, Preset, add_up
+from fedanomaly.fhe.sums import WINDOW_BYTES
 
 EVERYBODY = (1, 2, 3)
 
@@ -131,9 +133,7 @@ def test_every_failure_to_open_looks_the_same(federation):
     member, size = federation.members[0], manifest.ask.layout.message_bytes
     flipped = bytearray(masked.residues)
     flipped[size // 2] ^= 0x80
-    without_share = Accumulator(manifest)
-    for index in EVERYBODY:
-        without_share.add(federation.members[index - 1].contribution(manifest, values[index - 1]))
+    given = [federation.members[index - 1].contribution(manifest, values[index - 1]) for index in EVERYBODY]
     texts = set()
     for bad in (
         bytes(flipped),
@@ -141,13 +141,12 @@ def test_every_failure_to_open_looks_the_same(federation):
         b"\xff" * size,
         masked.residues[:-1],
         b"",
-        without_share.total().residues,
+        added(manifest, given).residues,  # without a share
         federation.masked(other, values, EVERYBODY).residues,
     ):
         with pytest.raises(RejectedError) as caught:
             member.open(manifest, EVERYBODY, MaskedSum(manifest.hash, bad))
         texts.add(str(caught.value))
-    without_share.close()
     assert len(texts) == 1
 
 
@@ -173,7 +172,7 @@ def test_messages_come_back_from_their_bytes(federation, kind):
     raw = message.to_bytes()
     assert kind.from_bytes(raw, manifest) == message
     assert len(raw) == kind.size_bytes(manifest)
-    message.check(manifest)
+    kind.check(InMemory(raw), manifest)
     assert repr(message).startswith(f"<{kind.__name__} of {manifest.hash.hex()[:12]}, ")
 
 
@@ -192,38 +191,58 @@ def test_bytes_that_are_no_message_of_the_round_are_refused(federation):
         DecryptionShare.from_bytes(DecryptionShare(manifest.hash, message.residues[:-1]).to_bytes(), manifest)
 
 
-def test_malformed_residues_are_refused_on_receipt_and_leave_the_sum_alone(federation):
+def test_malformed_residues_are_refused_on_receipt_and_in_a_sum(federation):
     manifest = federation.manifest(fields=1)  # 3 residues of 60 bits: 4 bits of padding
     good = federation.members[0].share(manifest, EVERYBODY)
     size = len(good.residues)
     padded = bytearray(good.residues)
     padded[-1] |= 0x80
-    with Accumulator(manifest) as total:
-        total.add(good)
-        for bad in (b"\xff" * size, bytes(padded), good.residues[:-1], b""):
-            message = DecryptionShare(manifest.hash, bad)
-            with pytest.raises(MessageError):
-                message.check(manifest)
-            with pytest.raises(MessageError):
-                total.add(message)
-        assert total.total().residues == good.residues
+    for residues in (b"\xff" * size, bytes(padded), good.residues[:-1], b""):
+        bad = DecryptionShare(manifest.hash, residues)
+        with pytest.raises(MessageError):
+            DecryptionShare.check(InMemory(bad.to_bytes()), manifest)
+        with pytest.raises(MessageError):
+            added(manifest, [good, bad])
+    assert added(manifest, [good]).residues == good.residues
 
 
-def test_messages_of_another_round_are_not_added(federation):
+def test_messages_of_another_round_or_kind_are_not_added(federation):
     manifest, other = federation.manifest(), federation.manifest(round=2)
-    message = federation.members[0].share(other, EVERYBODY)
-    with pytest.raises(MessageError):
-        message.check(manifest)
-    with Accumulator(manifest) as total, pytest.raises(MessageError):
-        total.add(message)
+    own, foreign = (InMemory(federation.members[0].share(each, EVERYBODY).to_bytes()) for each in (manifest, other))
+    for kind, source in ((DecryptionShare, foreign), (Contribution, own)):
+        with pytest.raises(MessageError, match="of this round"):
+            kind.check(source, manifest)
+        with pytest.raises(MessageError, match="of this round"):
+            list(add_up(manifest, [(DecryptionShare, own), (kind, source)]))
 
 
-def test_a_closed_accumulator_adds_nothing(federation):
-    manifest = federation.manifest()
-    total = Accumulator(manifest)
-    total.close()
-    total.close()
-    with pytest.raises(CryptoError):
-        total.add(federation.members[0].share(manifest, EVERYBODY))
-    with pytest.raises(CryptoError):
-        total.total()
+class Watched(InMemory):
+    """Bytes that note how they are read."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.reads: list[tuple[int, int]] = []
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.reads.append((offset, length))
+        return super().read(offset, length)
+
+
+def test_large_messages_are_checked_and_added_a_window_at_a_time(federation):
+    manifest = federation.manifest(preset=Preset.N8192, field_bits=40, fields=500_000)
+    raw = federation.members[0].share(manifest, EVERYBODY).to_bytes()
+    assert len(raw) > 4 * WINDOW_BYTES
+    once = Watched(raw)
+    DecryptionShare.check(once, manifest)
+    head, *windows = once.reads
+    assert max(length for _, length in windows) <= WINDOW_BYTES
+    assert [offset for offset, _ in windows] == [head[1] + sum(n for _, n in windows[:i]) for i in range(len(windows))]
+    assert head[1] + sum(length for _, length in windows) == len(raw)
+    twice, again = Watched(raw), Watched(raw)
+    pieces = list(add_up(manifest, [(DecryptionShare, twice), (DecryptionShare, again)]))
+    assert max(map(len, pieces)) <= WINDOW_BYTES
+    assert twice.reads == again.reads == once.reads
+    last = len(raw) - 1  # in the last window only
+    for bad in (raw[:last] + b"\xff", raw[:-9] + b"\xff" * 9):
+        with pytest.raises(MessageError):
+            DecryptionShare.check(InMemory(bad), manifest)

@@ -38,7 +38,7 @@ def listen(fed: Federation, *names: str) -> None:
 
 def advance(fed: Federation, until_kind: str | None = None) -> bool:
     """Let everybody act once; stop at once, and say so, when the coordinator posts a kind in a real job."""
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
         job = fed.coordinator.transcript.open_job
         if post.envelope.kind == until_kind and job and job.number:
@@ -50,7 +50,7 @@ def advance(fed: Federation, until_kind: str | None = None) -> bool:
 def until(fed: Federation, state: str, step: int = 0) -> Round:
     """Run honestly until the open round of a real job is in a state."""
     for _ in range(200):
-        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs):
             fed._append(post)
             if _reached(fed, state, step):
                 return fed.coordinator.transcript.open_job.open_round
@@ -148,18 +148,18 @@ def recorded(fed: Federation) -> list[Post]:
 
 def enrol_all(fed: Federation) -> None:
     """Enrol every party, and go no further than the call for the first key epoch."""
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
     for party in fed.parties:
         fed._append(seal(party.identity, fed._federation, "enrol", Enrol(name=party.name).to_bytes()))
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
 
 
 def set_up_to(fed: Federation, state: EpochState) -> None:
     """Run honestly until the epoch is in a state; nobody has acted on it yet."""
     for _ in range(100):
-        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs):
             fed._append(post)
         for party in fed.parties:
             if fed.coordinator.transcript.epoch.state is state:

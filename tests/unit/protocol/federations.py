@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from fedanomaly.protocol import Coordinator, Settings
-from fedanomaly.simulation import Federation, Party
+from fedanomaly.simulation import Federation, MemoryBlobs, Party
 from tests.unit.protocol.toy import ToyLearner, toy_rows
 
 
@@ -36,7 +36,7 @@ def copied(fed: Federation) -> Federation:
         again.append(own)
     made = Federation(fed.coordinator.settings, again)
     made._identity, made._federation = fed._identity, fed._federation
-    made.log, made.blobs, made.now_s = list(fed.log), dict(fed.blobs), fed.now_s
+    made.log, made.blobs, made.now_s = list(fed.log), MemoryBlobs(fed.blobs), fed.now_s
     refold(made)
     made.members = {party.name: made._start(party) for party in again}
     return made

@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from fedanomaly.errors import CapacityError, MessageError, ProtocolError
-from fedanomaly.fhe import Preset
+from fedanomaly.fhe import InMemory, Preset
 from fedanomaly.protocol import EpochState, JobState, Settings
 from fedanomaly.protocol.coordinator import MAX_DEAL_BYTES
 from fedanomaly.protocol.messages import TRAINED, Ready, Statement
@@ -37,7 +37,7 @@ def lose(fed, *names: str) -> None:
 
 
 def next_post(fed):
-    return next(iter(fed.coordinator.act(fed.now_s, fed.blobs.__getitem__)), None)
+    return next(iter(fed.coordinator.act(fed.now_s, fed.blobs)), None)
 
 
 # Attachments
@@ -56,7 +56,7 @@ def test_what_is_attached_to_a_round_is_checked_on_receipt(federation, kind, sta
     fed = federation()
     good = due(fed, state)
     assert good.envelope.kind == kind
-    fed.coordinator.check(good.envelope, good.attachment)
+    fed.coordinator.check(good.envelope, InMemory(good.attachment))
     with pytest.raises(MessageError, match="missing"):
         fed.coordinator.check(good.envelope, None)
     of_another_round = bytearray(good.attachment)
@@ -65,7 +65,7 @@ def test_what_is_attached_to_a_round_is_checked_on_receipt(federation, kind, sta
     for bad in (b"rubbish", good.attachment[:-1], good.attachment + b"\0", bytes(of_another_round), beyond_the_prime):
         bent = signed_by(fed, 1, read(good), bad)
         with pytest.raises(MessageError):
-            fed.coordinator.check(bent.envelope, bent.attachment)
+            fed.coordinator.check(bent.envelope, InMemory(bent.attachment))
 
 
 def test_nothing_is_attached_to_a_message_that_needs_nothing(federation):
@@ -74,7 +74,7 @@ def test_nothing_is_attached_to_a_message_that_needs_nothing(federation):
     fed.coordinator.check(join.envelope, None)
     stuffed = signed_by(fed, 1, read(join), b"x" * 100)
     with pytest.raises(MessageError, match="no attachment"):
-        fed.coordinator.check(stuffed.envelope, stuffed.attachment)
+        fed.coordinator.check(stuffed.envelope, InMemory(stuffed.attachment))
 
 
 def test_a_deal_has_a_largest_size(federation):
@@ -83,15 +83,15 @@ def test_a_deal_has_a_largest_size(federation):
     set_up_to(fed, EpochState.DEALING)
     assert not catch_up(fed, "org-0")
     good = next(iter(fed.members["org-0"].act(fed.blobs.__getitem__)))
-    fed.coordinator.check(good.envelope, good.attachment)
+    fed.coordinator.check(good.envelope, InMemory(good.attachment))
     large = signed_by(fed, 1, read(good), bytes(MAX_DEAL_BYTES + 1))
     with pytest.raises(MessageError, match="of this size"):
-        fed.coordinator.check(large.envelope, large.attachment)
+        fed.coordinator.check(large.envelope, InMemory(large.attachment))
 
 
 def test_a_post_is_stored_before_the_next_one_is_made(federation):
     fed = federation(enrol=False)
-    posts = fed.coordinator.act(0.0, fed.blobs.__getitem__)
+    posts = fed.coordinator.act(0.0, fed.blobs)
     first = next(posts)
     assert first.envelope.kind == "founded"
     with pytest.raises(ProtocolError, match="stored and accepted"):

@@ -18,7 +18,7 @@ from tests.unit.protocol.toy import ToyLearner, toy_request, toy_rows
 
 
 def next_post(fed):
-    return next(iter(fed.coordinator.act(fed.now_s, fed.blobs.__getitem__)), None)
+    return next(iter(fed.coordinator.act(fed.now_s, fed.blobs)), None)
 
 
 def lose(fed, *names: str) -> None:
@@ -145,7 +145,7 @@ def test_a_decryptor_that_does_not_answer_ends_the_round_and_blocks_its_rows(fed
     assert next_post(fed) is None
     assert round_.waiting_for(()) == (4,)
     fed.now_s += 60.0
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
     assert round_.abandoned == "a decryptor did not answer"
     assert round_.certificate().contributors == (1, 2, 3, 4)

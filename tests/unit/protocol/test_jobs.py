@@ -82,7 +82,7 @@ def test_a_contributor_lost_after_the_first_step_ends_the_job_void(federation):
 
 def advance(fed):
     """Let everybody act once."""
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
     for party in fed.parties:
         fed.step(party)
@@ -182,7 +182,7 @@ def test_a_sum_that_is_changed_on_the_way_is_rejected_and_the_job_rolled_back(fe
 
 def advance_until_opened(fed):
     """As advance, but stop right after a masked sum is published."""
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
         if post.envelope.kind == "opened" and fed.coordinator.transcript.open_job.number:
             return
@@ -204,7 +204,7 @@ def test_scores_that_are_not_finite_make_members_reject(federation):
 def test_an_epoch_does_not_end_while_a_job_runs(federation):
     fed = federation()
     fed.post(fed.members["org-0"].request(toy_request()))
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
     with pytest.raises(ProtocolError, match="between jobs"):
         fed.coordinator.new_epoch()
@@ -229,7 +229,7 @@ def test_it_is_known_whom_a_job_waits_for(federation, state):
     fed = federation(3, 2)
     fed.post(fed.members["org-0"].request(toy_request()))
     for _ in range(300):
-        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs):
             fed._append(post)
         job = fed.coordinator.transcript.open_job
         now = job.open_round.state.value if job.open_round else job.state.value

@@ -330,7 +330,7 @@ def test_before_the_first_call_nobody_has_a_seat(federation):
 def test_another_call_waits_until_the_job_is_over(federation):
     fed = federation(3, 2)
     asked(fed)
-    for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+    for post in fed.coordinator.act(fed.now_s, fed.blobs):
         fed._append(post)
     with pytest.raises(ProtocolError, match="between jobs"):
         say(fed, dataclasses.replace(fed.coordinator.transcript.epoch.call, number=2))

@@ -110,7 +110,7 @@ def test_a_restart_after_any_kind_of_message_leaves_a_sound_job(federation, kind
     start = len(fed.log)
     asked(fed)
     while not any(entry.envelope.kind == kind for entry in fed.log[start:]):
-        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs):
             fed._append(post)
             if post.envelope.kind == kind:
                 break
@@ -156,7 +156,7 @@ def test_what_was_posted_and_got_lost_is_posted_again_bit_for_bit(federation):
     asked(fed)
     sent = {}
     for _ in range(60):
-        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs):
             fed._append(post)
         for name, member in fed.members.items():
             assert not catch_up(fed, name)

@@ -152,7 +152,7 @@ def test_a_restored_ledger_is_a_clone_and_joins_nothing_until_its_rows_change(fe
     asked(fed, 2)
     fed.now_s = 61.0
     for _ in range(6):
-        for post in fed.coordinator.act(fed.now_s, fed.blobs.__getitem__):
+        for post in fed.coordinator.act(fed.now_s, fed.blobs):
             fed._append(post)
         for party in fed.parties:
             fed.step(party)

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from fedanomaly.errors import CapacityError, MessageError, NotFoundError, ReplayError, UnavailableError
+from fedanomaly.protocol import Stored
 from fedanomaly.storage import BlobStore, write_durably
 
 A, B = b"a" * 32, b"b" * 32
@@ -26,6 +27,10 @@ def store(open_store):
 
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def whole(blob) -> bytes:
+    return blob.read(0, blob.size)
 
 
 def put_part(store, owner, data, number, *, part=None, said=None) -> None:
@@ -54,10 +59,9 @@ def test_an_upload_is_kept_whole(store, size):
     data = os.urandom(size)
     digest = upload(store, A, data)
     assert not store.has(digest)
-    assert store.staged(A, digest, size) == data
+    assert whole(store.staged(A, digest, size)) == data
     store.keep(A, digest, size)
-    assert store.read(digest) == data
-    assert store.size(digest) == size
+    assert whole(store.open(digest)) == data
     assert files(store) == [f"kept/{digest.hex()[:2]}/{digest.hex()}"]
 
 
@@ -71,7 +75,7 @@ def test_an_upload_resumes_where_it_stopped(store, open_store):
     put_part(again, A, data, 1)
     again.complete(A, sha256(data), 2500)
     assert again.parts(A, sha256(data), 2500) is None
-    assert again.staged(A, sha256(data), 2500) == data
+    assert whole(again.staged(A, sha256(data), 2500)) == data
 
 
 def test_a_part_with_another_digest_is_refused_and_the_first_is_kept(store):
@@ -87,7 +91,7 @@ def test_nobody_spoils_the_upload_of_somebody_else(store):
     data = os.urandom(1500)
     put_part(store, B, data, 0, part=bytes(1000))
     upload(store, A, data)
-    assert store.staged(A, sha256(data), 1500) == data
+    assert whole(store.staged(A, sha256(data), 1500)) == data
     with pytest.raises(NotFoundError):
         store.staged(B, sha256(data), 1500)
     with pytest.raises(NotFoundError):
@@ -140,7 +144,7 @@ def test_completing_and_keeping_again_is_fine(store):
     upload(store, A, data)
     upload(store, B, data)
     store.keep(B, digest, 1500)
-    assert store.staged(B, digest, 1500) == data
+    assert whole(store.staged(B, digest, 1500)) == data
     with pytest.raises(NotFoundError):
         store.staged(B, digest, 1499)
 
@@ -195,15 +199,38 @@ def test_what_a_crash_left_half_written_is_removed_at_the_next_start(store, open
     crashed._file.abandon()
 
 
-def test_put_keeps_data_under_its_digest(store):
-    assert store.put(b"mine") == sha256(b"mine")
-    assert store.put(b"mine") == sha256(b"mine")
-    assert store.read(sha256(b"mine")) == b"mine"
+def test_what_comes_piece_by_piece_is_kept_under_its_digest(store):
+    for _ in range(2):
+        assert store.store([b"mi", b"", b"ne"]) == Stored(sha256(b"mine"), 4)
+        assert whole(store.open(sha256(b"mine"))) == b"mine"
+    assert len(files(store)) == 1
+
+
+def test_nothing_is_kept_of_pieces_that_end_in_an_error(store):
+    def pieces():
+        yield b"mine"
+        raise MessageError("a part is malformed")
+
+    with pytest.raises(MessageError, match="malformed"):
+        store.store(pieces())
+    assert files(store) == []
+
+
+def test_what_was_removed_is_not_there_and_may_come_again(store):
+    digest = store.store([b"mine"]).digest
+    opened = store.open(digest)
+    assert (store.remove(digest), store.remove(digest)) == (True, False)
+    with pytest.raises(NotFoundError):
+        opened.read(0, 4)
+    assert store.store([b"mine"]).digest == digest
+    assert opened.read(1, 2) == b"in"
+    with pytest.raises(UnavailableError, match="cut short"):
+        opened.read(1, 4)
 
 
 def test_a_range_is_streamed(store, monkeypatch):
     monkeypatch.setattr("fedanomaly.storage.blobs.CHUNK_BYTES", 3)
-    digest = store.put(b"0123456789")
+    digest = store.store([b"0123456789"]).digest
     assert list(store.stream(digest, 2, 9)) == [b"234", b"567", b"8"]
     assert list(store.stream(digest, 8, 99)) == [b"89"]
     assert list(store.stream(digest, 4, 4)) == []
@@ -211,7 +238,7 @@ def test_a_range_is_streamed(store, monkeypatch):
 
 def test_what_is_not_there_is_not_found(store):
     with pytest.raises(NotFoundError):
-        store.read(sha256(b"x"))
+        store.open(sha256(b"x"))
 
 
 def test_a_disk_that_fails_may_be_retried(store):
@@ -223,7 +250,7 @@ def test_a_disk_that_fails_may_be_retried(store):
             writer.commit()
     (store._kept / sha256(b"y").hex()[:2]).write_bytes(b"a file where a folder should be")
     with pytest.raises(UnavailableError):
-        store.put(b"y")
+        store.store([b"y"])
 
 
 @pytest.mark.parametrize("digest", [b"", b"../../../etc/passwd", bytes(31), bytes(33)])
