@@ -60,14 +60,14 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     tls_key: str = ""
     tls_ca: str = ""
     behind_proxy: bool = False
-    max_blob_bytes: int = 64 * MIB
+    max_blob_bytes: int = 256 * MIB
 
     def __post_init__(self) -> None:
         _ = self.settings  # checks what it is made of
         if not 1 <= self.listen_port <= 65535:
             raise ConfigError("listen_port must be between 1 and 65535")
-        if not MIB <= self.max_blob_bytes <= 16 * 1024 * MIB:
-            raise ConfigError("max_blob_bytes must be between 1 MiB and 16 GiB")
+        if not MIB <= self.max_blob_bytes <= 4095 * MIB:
+            raise ConfigError("max_blob_bytes must be between 1 MiB and 4095 MiB")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigError("tls_certificate and tls_key belong together")
         if not (is_loopback(self.listen_host) or self.tls_certificate or self.behind_proxy):

@@ -70,7 +70,10 @@ class PolicyFile(_FileSettings):
     detectors: list[str] = Field(default=[], description="Detectors that may be trained; empty: all.")
     datasets: list[str] = Field(default=[], description="Local data sets that may take part; empty: all.")
     max_upload_bytes: int = Field(
-        default=64 << 20, gt=0, description="Largest encrypted contribution to one round, in bytes."
+        default=256_000_000,
+        gt=0,
+        le=256_000_000,  # a node holds it whole, and its head still fits what `CoordinatorClient` sends
+        description="Largest encrypted contribution to one round, in bytes.",
     )
 
     def policy(self) -> Policy:

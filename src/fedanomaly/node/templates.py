@@ -34,5 +34,5 @@ detectors = []
 datasets = []
 
 # Largest encrypted contribution to one round.
-max_upload_bytes = 67_108_864
+max_upload_bytes = 256_000_000
 """

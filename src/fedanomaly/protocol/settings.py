@@ -126,7 +126,7 @@ class Policy:
     identities: tuple[bytes, ...] = ()
     detectors: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
-    max_message_bytes: int = 64 << 20
+    max_message_bytes: int = 256_000_000
 
     def __post_init__(self) -> None:
         if self.min_members < 3 or self.min_threshold < 2:
