@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedanomaly import __version__
-from fedanomaly.cli import coordinator, cost, data, models, node, schema, score, train
+from fedanomaly.cli import backup, coordinator, cost, data, models, node, schema, score, train
 from fedanomaly.cli.demo import demo
 from fedanomaly.errors import FedAnomalyError
 
@@ -53,6 +53,10 @@ def root(
     """Competing organisations learn one anomaly detector together; nobody sees anybody else's data."""
 
 
+coordinator.app.command("backup")(backup.back_up_coordinator)
+coordinator.app.command("restore")(backup.restore_coordinator)
+node.app.command("backup")(backup.back_up_node)
+node.app.command("restore")(backup.restore_node)
 app.command("demo", rich_help_panel=TRY)(demo)
 app.command("cost", rich_help_panel=TRY)(cost.cost)
 app.add_typer(coordinator.app, name="coordinator", rich_help_panel=FEDERATION)

@@ -151,6 +151,10 @@ def _show(told: Told) -> None:
     done(f"coordinator  {told['coordinator_url']} ({reached})")
     done(f"federation   {told['federation'] or '?'}: {len(told['members'])} of {told['members_wanted'] or '?'} members")
     done(f"key epoch    {told['epoch'] or 'none yet'} ({told['epoch_state'] or 'waiting for members'})")
+    if told["trouble"]:
+        done(f"trouble      {told['trouble']}")
+    if told["held_back"]:
+        done(f"held back    {', '.join(told['held_back'])}: this node was restored or copied; add new rows")
     rows = [
         (job["id"][:12], job["model"], job["detector"], job["requested_by"], job["state"], len(job["rounds"]),
          job["reason"])

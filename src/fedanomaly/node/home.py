@@ -5,6 +5,7 @@ keystore.json   identity and data key         token           opens the loopback
 federation.json where it is enrolled          rows.sqlite     ledger, sealed
 epochs/         secrets of key epochs         data/           data sets, encrypted
 models/         trained models, sealed        lock, address   of the running node
+log.json        what was seen of the log      restored.json   if it came from a backup
 ca.pem          trusted for TLS, if the coordinator has an authority of its own
 """
 

@@ -151,11 +151,18 @@ class Registry:
 
         One process changes it at a time; the others wait.
         """
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with self.locked(self._folder):
             contents = self.read()
             yield contents
             write_durably(self._path, self._sealer.seal(_NAME, msgspec.msgpack.encode(contents)))
+
+    @staticmethod
+    @contextmanager
+    def locked(folder: Path) -> Iterator[None]:
+        """Keep the list in `folder` from changing; whoever wants to change it waits."""
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(descriptor)

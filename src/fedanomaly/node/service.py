@@ -334,9 +334,8 @@ class NodeService:
             return
         known, self._trouble, self._connected = self._trouble, error, False
         if type(known) is not type(error):  # one line when it goes away, not one for every try
-            why = str(error) if isinstance(error, FedAnomalyError) else f"unexpected {type(error).__name__}"
             name = "log-diverged" if isinstance(error, DivergedError) else "coordinator-unreachable"
-            self.feed.problem(name, url=self._membership.url, error=why)
+            self.feed.problem(name, url=self._membership.url, error=_told(error))
         self._publish()
 
     def _publish(self) -> None:
@@ -361,4 +360,17 @@ class NodeService:
             epoch=epoch.call.number if epoch else None,
             epoch_state=epoch.state.value if epoch else None,
             open_job=job.request.request.hex() if job and job.request else None,
+            quota_used=round(transcript.quota_used, 6),
+            last_contact_at=self._last_contact_at,
+            trouble=_told(self._trouble) if self._trouble else None,
+            held_back=self._held_back(),
         )
+
+    def _held_back(self) -> list[str]:
+        """Return the data sets that take no part because the ledger is a copy and they have no new rows since."""
+        last = self._member.clone_generation
+        return [view.name for view in self.datasets.list() if view.generation <= last] if last else []
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, FedAnomalyError) else f"unexpected {type(error).__name__}"

@@ -75,6 +75,10 @@ class StatusView(View):
     epoch: int | None
     epoch_state: str | None
     open_job: str | None
+    quota_used: float
+    last_contact_at: float | None
+    trouble: str | None
+    held_back: list[str]
 
 
 class DatasetView(View):
