@@ -18,12 +18,12 @@ UNITS = ("B", "KB", "MB", "GB")
 
 def stdout() -> Console:
     """Return the console for results."""
-    return _wide(Console(highlight=False, soft_wrap=True))
+    return _wide(Console(highlight=False, soft_wrap=True, emoji=False))
 
 
 def stderr() -> Console:
     """Return the console for progress and notes."""
-    return _wide(Console(stderr=True, highlight=False, soft_wrap=True))
+    return _wide(Console(stderr=True, highlight=False, soft_wrap=True, emoji=False))
 
 
 def _wide(console: Console) -> Console:
