@@ -10,6 +10,11 @@ from fedanomaly.protocol import Envelope
 from fedanomaly.protocol.messages import KINDS, Message
 from tests.sums import added
 
+
+def _round_of(ask: Ask) -> tuple[bytes, int, int]:
+    return ask.epoch, ask.job, ask.round
+
+
 SLOTS: dict[str, Callable[[Message], tuple]] = {
     "founded": lambda _: (),
     "epoch-call": lambda said: (said.number,),
@@ -17,7 +22,7 @@ SLOTS: dict[str, Callable[[Message], tuple]] = {
     "roster": lambda said: (said.call,),
     "deal": lambda said: (said.roster, said.receiver),
     "job-start": lambda said: (said.epoch, said.job),
-    "announce": lambda said: (lambda ask: (ask.epoch, ask.job, ask.round))(Ask.from_bytes(said.ask)),
+    "announce": lambda said: _round_of(Ask.from_bytes(said.ask)),
     "join": lambda said: (said.ask,),
     "manifest": lambda said: (Manifest.from_bytes(said.manifest).ask.digest,),
     "contribution": lambda said: (said.manifest,),
