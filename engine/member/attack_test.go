@@ -10,9 +10,12 @@ import (
 	"fedanomaly/engine/stream"
 )
 
-// looksUniform tests differences mod q for uniformity (chi-square, 64 bins, six
-// standard deviations).
-func looksUniform(x, y []uint64, q uint64) bool {
+// looksUniform tests differences mod q for uniformity (six standard deviations).
+func looksUniform(x, y []uint64, q uint64) bool { return chiSquare(x, y, q) < 63+6*math.Sqrt(126) }
+
+// chiSquare of differences mod q in 64 bins: 63 for uniform ones, with a standard
+// deviation of the square root of 126.
+func chiSquare(x, y []uint64, q uint64) float64 {
 	var bins [64]float64
 	for i := range x {
 		bins[int(float64(residue.Sub(x[i], y[i], q))/float64(q)*64)&63]++
@@ -21,7 +24,7 @@ func looksUniform(x, y []uint64, q uint64) bool {
 	for _, n := range bins {
 		chi += (n - mean) * (n - mean) / mean
 	}
-	return chi < 63+6*math.Sqrt(126)
+	return chi
 }
 
 // Without noise and data, differences between the ciphertexts of a masked sum,
