@@ -130,10 +130,12 @@ class Dealing:
     def share_for(self, degree: int, receiver: int) -> Rows:
         """Evaluate the sharing polynomial at a roster index."""
         terms = [self.secret[degree], *self.coefficients[degree]]
-        return [
-            [sum(value * receiver**power for power, value in enumerate(column)) % q for column in zip(*rows, strict=True)]
-            for q, rows in zip(RINGS[degree].primes, zip(*terms, strict=True), strict=True)
-        ]  # fmt: skip
+        powers = [receiver**power for power in range(self.threshold)]
+        rows = []
+        for q, parts in zip(RINGS[degree].primes, zip(*terms, strict=True), strict=True):
+            columns = zip(*parts, strict=True)
+            rows.append([sum(v * power for v, power in zip(column, powers, strict=True)) % q for column in columns])
+        return rows
 
     def deal_for(self, receiver: int) -> Deal:
         shares = {degree: self.share_for(degree, receiver) for degree in RINGS}
