@@ -47,9 +47,20 @@ def _from_file(file: Path) -> str:
     from fedanomaly.node.keystore import check_private  # noqa: PLC0415 - commands start fast
 
     try:
-        check_private(file)
+        if not _is_credential(file):
+            check_private(file)
         return file.read_text("utf-8").rstrip("\r\n")
     except OSError as error:
         raise KeystoreError(f"the passphrase file cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise KeystoreError("the passphrase file is not text") from None
+
+
+def _is_credential(file: Path) -> bool:
+    """Whether systemd hands the file to this service (systemd.exec(5), LoadCredential).
+
+    Its folder is closed to everybody else. The file belongs to root, and the entry
+    that lets this user read it shows as permissions of the group.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and file.parent == Path(folder) and not file.stat().st_mode & 0o007
