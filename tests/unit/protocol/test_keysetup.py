@@ -177,6 +177,16 @@ def test_no_epoch_is_confirmed_while_a_deal_is_withheld(federation):
         fed.coordinator.transcript.check(signed_by(fed, 1, Confirm(epoch=bytes(32), tag=bytes(32))).envelope)
 
 
+def test_what_a_deal_is_sealed_for_names_sender_receiver_and_roster(federation):
+    one, other = called(federation), called(federation)
+    seen = set()
+    for fed in (one, other):
+        set_up_to(fed, EpochState.DEALING)
+        epoch = fed.coordinator.transcript.epoch
+        seen |= {epoch.deal_info(sender, receiver) for sender in (1, 2, 3) for receiver in (1, 2, 3)}
+    assert len(seen) == 2 * 9
+
+
 def test_the_order_of_deals_does_not_matter_but_every_deal_does(federation):
     fed = called(federation)
     set_up_to(fed, EpochState.CONFIRMING)
