@@ -18,7 +18,6 @@ from tests.independent.steps import (
     MESSAGES,
     attachment,
     best_degree,
-    contributors_hash,
     frozen_hash,
     read_step,
     residues,
