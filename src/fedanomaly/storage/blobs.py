@@ -29,7 +29,7 @@ from fedanomaly.protocol import Stored
 from fedanomaly.storage.durable import TEMPORARY_SUFFIX, NewFile, remove_left_overs, sync_folder
 from fedanomaly.storage.parts import Disk, PartWriter, name_of
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 128 * 1024
 # An upload counts as this much at least: folders of tiny ones fill a disk as well.
 LEAST_STAGED_BYTES = 64 * 1024
 _WHOLE = "whole"
