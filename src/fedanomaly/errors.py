@@ -2,7 +2,8 @@
 
 FedAnomalyError
 ├── ConfigError          FA100  the operator must change a setting
-│   └── KeystoreError    FA101  a keystore does not open, or is unsafe as it lies
+│   ├── KeystoreError    FA101  a keystore does not open, or is unsafe as it lies
+│   └── InUseError       FA102  another process works on this home
 ├── DataError            FA200  the caller passed unusable data
 │   ├── ShapeError       FA201  an array has the wrong shape
 │   └── SchemaError      FA202  a table does not fit its schema
@@ -14,10 +15,13 @@ FedAnomalyError
 │   ├── ReplayError      FA401  something that may be used once came twice
 │   ├── RefusedError     FA402  a rule or the policy of this node forbids it
 │   ├── VersionError     FA403  a peer speaks a version that is not known here
-│   └── DivergedError    FA405  a log is not the one that was seen before
+│   ├── DivergedError    FA405  a log is not the one that was seen before
+│   ├── UnauthenticatedError FA406  a request does not prove who sends it
+│   └── InvitationError  FA407  an invitation does not admit this node
 ├── NotFoundError        FA404  no such thing
-└── UnavailableError     FA500  safe to retry after `retry_after_s`
-    └── CertificateError FA501  the certificate of the other side does not hold
+├── UnavailableError     FA500  safe to retry after `retry_after_s`
+│   └── CertificateError FA501  the certificate of the other side does not hold
+└── JobError             FA600  a job ended without a model
 
 `str(error)` is for logs on this machine; `error.public` is what a peer may
 read. Neither holds a key, a plaintext, a statistic or a score.
@@ -42,6 +46,8 @@ class FedAnomalyError(Exception):
     code: ClassVar[str] = "FA000"
     public: ClassVar[str] = "the request could not be carried out"
     retry_is_safe: ClassVar[bool] = False
+    hint_is_public: ClassVar[bool] = False
+    """Whether the hint is written for a peer, and goes out with the public text."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -64,6 +70,13 @@ class KeystoreError(ConfigError):
 
     code = "FA101"
     public = "the keystore is not usable"
+
+
+class InUseError(ConfigError):
+    """Another process works on this home; two on one ledger could answer twice."""
+
+    code = "FA102"
+    public = "another process works on this home"
 
 
 class DataError(FedAnomalyError, ValueError):
@@ -150,6 +163,22 @@ class DivergedError(ProtocolError):
     public = "the log is not the one that was seen before"
 
 
+class UnauthenticatedError(ProtocolError):
+    """A request does not prove who sends it: its signature or its token is missing, wrong, old or used."""
+
+    code = "FA406"
+    public = "the request is not signed as it must be"
+    hint_is_public = True
+
+
+class InvitationError(ProtocolError):
+    """An invitation does not admit this node: it is unknown, used, expired, or for another name."""
+
+    code = "FA407"
+    public = "the invitation does not admit this node"
+    hint_is_public = True
+
+
 class NotFoundError(FedAnomalyError):
     """There is no such thing."""
 
@@ -183,3 +212,10 @@ class CertificateError(UnavailableError):
 
     code = "FA501"
     public = "the certificate of the other side does not hold"
+
+
+class JobError(FedAnomalyError):
+    """A job of the federation ended without a model; asking again makes a new job."""
+
+    code = "FA600"
+    public = "the job ended without a model"

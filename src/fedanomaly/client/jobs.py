@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fedanomaly.client.connection import Connection
-from fedanomaly.errors import NotFoundError, RejectedError, UnavailableError
+from fedanomaly.errors import JobError, NotFoundError, UnavailableError
 
 POLL_S = 0.25
 FINAL = frozenset({"accepted", "rejected", "void"})
@@ -68,7 +68,7 @@ class Job:
 
         Raises
         ------
-        RejectedError
+        JobError
             If it ended without a model.
         UnavailableError
             If it did not end in time; it goes on.
@@ -86,7 +86,7 @@ class Job:
                 raise UnavailableError(f"job {self.id} is still {told['state']}", hint="it goes on; wait again")
             time.sleep(POLL_S)
         if told["state"] != "accepted":
-            raise RejectedError(
+            raise JobError(
                 f"job {self.id} ended {told['state']}: {told['reason'] or 'no reason given'}", hint=_hint(told)
             )
         return self

@@ -25,9 +25,17 @@ from starlette.requests import ClientDisconnect
 
 from fedanomaly.coordinator.home import Home
 from fedanomaly.coordinator.lifecycle import RequestLog, lifespan
+from fedanomaly.coordinator.metrics import Metrics
 from fedanomaly.coordinator.service import Service
-from fedanomaly.errors import CapacityError, FedAnomalyError, MessageError, NotFoundError, UnavailableError
-from fedanomaly.transport import UnauthenticatedError, failure_of, status_of
+from fedanomaly.errors import (
+    CapacityError,
+    FedAnomalyError,
+    MessageError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from fedanomaly.transport import failure_of, status_of
 from fedanomaly.transport.verification import Caller
 from fedanomaly.transport.wire import (
     JSON,
@@ -48,7 +56,7 @@ from fedanomaly.transport.wire import (
 
 BODY_TIMEOUT_S = 120.0
 ENROL_TIMEOUT_S = 15.0
-WRITE_BYTES = 1024 * 1024
+WRITE_BYTES = 256 * 1024
 MAX_INTEGER = 2**53
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})?", re.ASCII)
 EMPTY_SHA256 = parse_digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
@@ -213,9 +221,10 @@ def create_app(folder: FilePath) -> FastAPI:
     home.check()
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.home = home
+    app.state.metrics = Metrics()
     app.include_router(open_routes)
     app.include_router(member_routes)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, metrics=app.state.metrics)
     app.add_exception_handler(FedAnomalyError, _on_our_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -274,6 +283,7 @@ def _failed(error: FedAnomalyError, code: int | None = None) -> Response:
 
 async def _on_our_error(request: Request, error: Any) -> Response:  # noqa: ANN401
     request.state.error = str(error)
+    request.app.state.metrics.count("fedanomaly_refusals_total", code=error.code)
     return _failed(error)
 
 

@@ -17,12 +17,12 @@ from typing import Self
 import structlog
 
 from fedanomaly.coordinator.home import Home
+from fedanomaly.coordinator.metrics import Metrics
 from fedanomaly.coordinator.progress import status_of
-from fedanomaly.errors import FedAnomalyError, RefusedError, ReplayError, UnavailableError
+from fedanomaly.errors import FedAnomalyError, InvitationError, RefusedError, ReplayError, UnavailableError
 from fedanomaly.protocol import NO_ATTACHMENT, Coordinator, Enrol, Entry, Envelope, Post, Transcript
 from fedanomaly.storage import BlobStore
 from fedanomaly.storage.envelopes import EnvelopeLog, Record
-from fedanomaly.transport import ExplainedRefusalError
 from fedanomaly.transport.invitations import secret_hash
 from fedanomaly.transport.verification import RequestVerifier
 from fedanomaly.transport.wire import (
@@ -57,9 +57,11 @@ class Service:
         The log.
     clock : callable
         Seconds since the Unix epoch.
+    metrics : Metrics
+        What it counts.
     """
 
-    def __init__(self, home: Home, envelopes: EnvelopeLog, clock: Callable[[], float]) -> None:
+    def __init__(self, home: Home, envelopes: EnvelopeLog, clock: Callable[[], float], metrics: Metrics) -> None:
         config = home.config
         self.blobs = BlobStore(
             home.blobs_path,
@@ -78,13 +80,15 @@ class Service:
         self._stopping = False
         self._trouble = ""
         self._waiting: Counter[bytes] = Counter()
+        self._metrics = metrics
+        metrics.watch(home, self.transcript, self._waiting.total)
 
     @classmethod
-    async def open(cls, home: Home, clock: Callable[[], float] = time.time) -> Self:
+    async def open(cls, home: Home, clock: Callable[[], float] = time.time, metrics: Metrics | None = None) -> Self:
         """Open the home's log, fold it, and append what is due."""
         envelopes = await EnvelopeLog.open(home.database_path)
         try:
-            service = cls(home, envelopes, clock)
+            service = cls(home, envelopes, clock, metrics or Metrics())
             await service._catch_up()
             await service.tick()
         except BaseException:
@@ -183,7 +187,7 @@ class Service:
 
         Raises
         ------
-        ExplainedRefusalError
+        InvitationError
             If the invitation is unknown, used, expired, or for another name.
         """
         envelope = Envelope.from_bytes(enrolment.envelope)
@@ -195,15 +199,25 @@ class Service:
             name = await self._envelopes.admits(hashed, envelope.sender, envelope.digest, self._now())
         except (RefusedError, ReplayError) as error:
             hint = f"{error.args[0]}; ask the coordinator's operator for a new one"
-            raise ExplainedRefusalError("an enrolment was refused", hint=hint) from None
+            raise InvitationError("an enrolment was refused", hint=hint) from None
         if Enrol.from_bytes(envelope.body).name != name:
-            raise ExplainedRefusalError("an enrolment has another name", hint="the invitation is for another name")
+            raise InvitationError("an enrolment has another name", hint="the invitation is for another name")
         async with self._lock:
             if await self._envelopes.find(envelope.digest) is None:
+                self._check_is_new(envelope.sender, name)
                 await asyncio.to_thread(self._coordinator.check, envelope, None)
             seq = await self._append(envelope, hashed)
             await self._advance()
         return seq
+
+    def _check_is_new(self, identity: bytes, name: str) -> None:
+        members = self.transcript.members
+        if identity in members:
+            hint = "this node is enrolled already; another organisation needs a home of its own"
+            raise InvitationError("an identity would be enrolled twice", hint=hint)
+        if name in members.values():
+            hint = f"an organisation named {name} is enrolled already; ask for an invitation under another name"
+            raise InvitationError("a name would be enrolled twice", hint=hint)
 
     async def new_epoch(self) -> None:
         """Call for a new key epoch; the members set it up as soon as they see it.
@@ -239,7 +253,8 @@ class Service:
             self._trouble = ""
         except Exception as error:
             if repr(error) != self._trouble:
-                log.error("act_failed", error=str(error), exc_info=not isinstance(error, FedAnomalyError))  # noqa: TRY400 - ours need no trace
+                self._metrics.count("fedanomaly_act_failures_total")
+                log.error("act-failed", error=str(error), exc_info=not isinstance(error, FedAnomalyError))  # noqa: TRY400 - ours need no trace
             self._trouble = repr(error)
 
     async def _append(self, envelope: Envelope, invitation: bytes | None = None) -> int:
@@ -269,9 +284,10 @@ class Service:
             self._last_at = max(self._last_at, record.received_at)
             try:
                 self._coordinator.accept(entry)
+                self._metrics.folded(entry)
             except FedAnomalyError as error:
                 # It was checked before it was stored; members pass over it as well.
-                log.error("entry_refused", seq=entry.seq, error=str(error))  # noqa: TRY400 - as above
+                log.error("entry-refused", seq=entry.seq, error=str(error))  # noqa: TRY400 - as above
                 self.transcript.skip(entry)
 
 

@@ -12,13 +12,15 @@ import hmac
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fedanomaly.errors import RefusedError
+from fedanomaly.errors import FedAnomalyError, RefusedError, UnauthenticatedError
 
 HOSTS = ("127.0.0.1", "localhost")
+UNGUARDED = frozenset({"/healthz", "/healthz/live", "/healthz/ready"})
+"""They say one bit, to a supervisor that holds no token."""
 
 
 class Guard:
-    """Lets a request through only with our host name and the token.
+    """Lets a request through only with our host name and, unless it asks for health, the token.
 
     Parameters
     ----------
@@ -40,15 +42,18 @@ class Guard:
         hosts = [value for name, value in headers if name == b"host"]
         tokens = [value for name, value in headers if name == b"authorization"]
         if len(hosts) != 1 or hosts[0].decode("latin-1").rsplit(":", 1)[0] not in HOSTS:
-            await _refuse(send, 421, "this API answers under 127.0.0.1 only", None)
+            await _refuse(send, 421, RefusedError, "this API answers under 127.0.0.1 only", None)
+        elif scope["path"] in UNGUARDED:
+            await self._app(scope, receive, send)
         elif len(tokens) != 1 or not hmac.compare_digest(tokens[0], self._expected):
-            await _refuse(send, 401, "the token is missing or wrong", "it lies in the file `token` of the node's home")
+            hint = "it lies in the file `token` of the node's home"
+            await _refuse(send, 401, UnauthenticatedError, "the token is missing or wrong", hint)
         else:
             await self._app(scope, receive, send)
 
 
-async def _refuse(send: Send, status: int, message: str, hint: str | None) -> None:
-    body = msgspec.json.encode({"code": RefusedError.code, "message": message, "hint": hint, "retry_after_s": None})
+async def _refuse(send: Send, status: int, kind: type[FedAnomalyError], message: str, hint: str | None) -> None:
+    body = msgspec.json.encode({"code": kind.code, "message": message, "hint": hint, "retry_after_s": None})
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from fedanomaly.errors import ConfigError, KeystoreError, UnavailableError
+from fedanomaly.errors import ConfigError, InUseError, KeystoreError
 from fedanomaly.node.durable import make_folder
 from fedanomaly.node.keystore import Cost, Keystore, check_passphrase, check_private
 from fedanomaly.node.templates import NODE_TOML, POLICY_TOML
@@ -231,7 +231,7 @@ class Home:
 
         Raises
         ------
-        UnavailableError
+        InUseError
             If another process holds it.
         """
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -239,7 +239,7 @@ class Home:
             try:
                 fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _WHOLE_FILE)
             except (BlockingIOError, PermissionError):
-                raise UnavailableError(
+                raise InUseError(
                     f"another process runs the node of {self.root}",
                     hint="stop it first; two processes on one ledger could answer twice",
                 ) from None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import stamina
 import uvicorn
 
 from fedanomaly.errors import ConfigError
@@ -39,12 +40,14 @@ def run(home: Home, keystore: Keystore, *, ready: Callable[[str], None], stop: t
     ------
     ConfigError
         If the node is not enrolled, a setting is wrong, or the port is taken.
-    UnavailableError
+    InUseError
         If another process runs on this home.
     """
     stop = stop or threading.Event()
     with home.locked(), _listening(home.config.api_port) as listener:
         service = NodeService(home, keystore)
+        # Counted: that the coordinator is away, the node says once.
+        stamina.instrumentation.set_on_retry_hooks([service.metrics.retried])
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with _signalled(stop), _served(service, home.token, listener), home.announced(address):
             service.start()

@@ -7,8 +7,6 @@ web framework along, which a client needs none of.
 from fedanomaly.transport.client import CoordinatorClient
 from fedanomaly.transport.connection import Connection, Patience, is_loopback
 from fedanomaly.transport.failures import (
-    ExplainedRefusalError,
-    UnauthenticatedError,
     error_of,
     failure_of,
     plain_text,
@@ -20,11 +18,9 @@ from fedanomaly.transport.signing import RequestSigner
 __all__ = [
     "Connection",
     "CoordinatorClient",
-    "ExplainedRefusalError",
     "Invitation",
     "Patience",
     "RequestSigner",
-    "UnauthenticatedError",
     "check_origin",
     "error_of",
     "failure_of",

@@ -16,24 +16,17 @@ from fedanomaly.errors import (
     CryptoError,
     DataError,
     FedAnomalyError,
+    InvitationError,
+    JobError,
     NotFoundError,
     ProtocolError,
     RefusedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
 MAX_TEXT = 300
 MAX_RETRY_AFTER_S = 60.0
-
-
-class ExplainedRefusalError(RefusedError):
-    """A refusal whose hint is written for the peer, and goes out with it."""
-
-
-class UnauthenticatedError(ExplainedRefusalError):
-    """A request is not signed as it must be."""
-
-    public = "the request is not signed as it must be"
 
 
 # From the general to the special; the last one that fits stands.
@@ -45,7 +38,9 @@ _STATUS: tuple[tuple[type[FedAnomalyError], int], ...] = (
     (CapacityError, 413),
     (ProtocolError, 409),
     (RefusedError, 403),
+    (InvitationError, 403),
     (UnauthenticatedError, 401),
+    (JobError, 409),
     (NotFoundError, 404),
     (UnavailableError, 503),
 )
@@ -70,7 +65,7 @@ def failure_of(error: FedAnomalyError) -> Failure:
     return Failure(
         code=error.code,
         message=error.public,
-        hint=error.hint if isinstance(error, ExplainedRefusalError) else None,
+        hint=error.hint if error.hint_is_public else None,
         retry_after_s=error.retry_after_s if isinstance(error, UnavailableError) else None,
     )
 
@@ -85,8 +80,6 @@ def error_of(status: int, body: bytes) -> FedAnomalyError:
             return UnavailableError(f"the coordinator's side answered with HTTP status {status}")
         return ProtocolError(f"HTTP status {status} without a body of ours", hint="is this the coordinator's URL?")
     kind = _by_code().get(failure.code, ProtocolError)
-    if status == 401:
-        kind = UnauthenticatedError
     message, hint = plain_text(failure.message), failure.hint and plain_text(failure.hint)
     if issubclass(kind, UnavailableError):
         return kind(message, hint=hint, retry_after_s=min(max(failure.retry_after_s or 1.0, 0.0), MAX_RETRY_AFTER_S))

@@ -24,8 +24,7 @@ from http_message_signatures.resolvers import HTTPSignatureKeyResolver
 from http_message_signatures.signatures import HTTPMessageVerifier
 from starlette.requests import Request
 
-from fedanomaly.errors import MessageError, UnavailableError
-from fedanomaly.transport.failures import UnauthenticatedError
+from fedanomaly.errors import MessageError, UnauthenticatedError, UnavailableError
 from fedanomaly.transport.signing import ALGORITHM, COMPONENTS, tag_of
 from fedanomaly.transport.wire import parse_digest
 

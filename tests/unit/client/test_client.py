@@ -9,10 +9,10 @@ from fedanomaly.client import Client
 from fedanomaly.errors import (
     ConfigError,
     FedAnomalyError,
+    JobError,
     NotFoundError,
     ProtocolError,
-    RefusedError,
-    RejectedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from tests.unit.node.federation import payments
@@ -137,7 +137,7 @@ def test_errors_of_the_node_come_back_with_their_type(node, ask, error):
 
 
 def test_a_wrong_token_is_refused(trained):
-    with Client(trained.address, token="wrong") as node, pytest.raises(RefusedError) as caught:
+    with Client(trained.address, token="wrong") as node, pytest.raises(UnauthenticatedError) as caught:
         node.status()
 
     assert "token" in str(caught.value)
@@ -171,7 +171,7 @@ def test_a_job_without_a_model_raises_its_reason(scripted):
     server, client = scripted
     server.answers = [(200, b'{"state":"void","reason":"too few members","rounds":[],"declined":{"east":"FA402"}}')]
 
-    with pytest.raises(RejectedError, match="void: too few members") as caught:
+    with pytest.raises(JobError, match="void: too few members") as caught:
         client.job("x").wait()
 
     assert "the log of the node of east" in str(caught.value.hint)

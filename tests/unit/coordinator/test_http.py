@@ -13,16 +13,18 @@ import pytest
 from fedanomaly.coordinator import api
 from fedanomaly.errors import (
     CapacityError,
+    InvitationError,
     MessageError,
     NotFoundError,
     ProtocolError,
     RefusedError,
     ReplayError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from fedanomaly.protocol import Enrol, JobRequest, seal
 from fedanomaly.protocol.messages import ContributionPost, Deal, Hello, JobEnd, RosterAccept
-from fedanomaly.transport import Invitation, RequestSigner, UnauthenticatedError
+from fedanomaly.transport import Invitation, RequestSigner
 from fedanomaly.transport.wire import PART_BYTES, Enrolment, encode
 from tests.unit.coordinator.conftest import Identity, until
 
@@ -84,7 +86,7 @@ def test_an_invitation_works_once(served):
     identity, other = Identity(), Identity()
     invitation = served.invite("north")
     served.client(identity).enrol(invitation, served.enrolment(identity, "north"))
-    with pytest.raises(RefusedError, match="used before"):
+    with pytest.raises(InvitationError, match="used before"):
         served.client(other).enrol(invitation, served.enrolment(other, "north"))
     assert served.client(identity).status().members == ("north",)
 
@@ -99,14 +101,14 @@ def test_an_enrolment_whose_answer_was_lost_may_be_sent_again(served):
 
 def test_an_invitation_is_for_one_name(served):
     identity = Identity()
-    with pytest.raises(RefusedError, match="another name"):
+    with pytest.raises(InvitationError, match="another name"):
         served.client(identity).enrol(served.invite("north"), served.enrolment(identity, "south"))
 
 
 def test_an_expired_invitation_is_refused(standing):
     identity = Identity()
     invitation = standing.invite("north", ttl_s=1.0, now_s=time.time() - 5)
-    with pytest.raises(RefusedError, match="expired"):
+    with pytest.raises(InvitationError, match="expired"):
         standing.client(identity).enrol(invitation, standing.enrolment(identity, "north"))
 
 
@@ -116,14 +118,14 @@ def test_a_guessed_invitation_is_refused(standing):
     guess = Invitation(
         url=real.url, coordinator=real.coordinator, federation=real.federation, name="north", secret=bytes(32)
     )
-    with pytest.raises(RefusedError, match="no such"):
+    with pytest.raises(InvitationError, match="no such"):
         standing.client(identity).enrol(guess, standing.enrolment(identity, "north"))
 
 
 def test_an_invitation_that_was_refused_is_still_good(served):
     identity = Identity()
     invitation = served.invite("north")
-    with pytest.raises(RefusedError):
+    with pytest.raises(InvitationError):
         served.client(identity).enrol(invitation, served.enrolment(identity, "south"))
     assert served.client(identity).enrol(invitation, served.enrolment(identity, "north")) == 2
 
@@ -141,10 +143,10 @@ def test_an_enrolment_must_be_signed_by_the_key_that_it_enrols(served):
 
 def test_a_key_enrols_once_and_a_name_as_well(served):
     identity, client = served.enrol("north")
-    with pytest.raises(ProtocolError):
+    with pytest.raises(InvitationError, match="enrolled already; another organisation needs a home of its own"):
         client.enrol(served.invite("south"), served.enrolment(identity, "south"))
     other = Identity()
-    with pytest.raises(ProtocolError):
+    with pytest.raises(InvitationError, match="ask for an invitation under another name"):
         served.client(other).enrol(served.invite("north"), served.enrolment(other, "north"))
     assert client.status().members == ("north",)
 
@@ -210,7 +212,7 @@ def test_every_route_but_the_open_ones_is_in_the_list_above(standing):
 def test_only_members_are_answered(standing, web, method, path, who):
     response = web(standing, Identity() if who == "stranger" else None)(method, path)
     assert response.status_code == 401
-    assert response.json() == {"code": "FA402", "message": "the request is not signed as it must be"}
+    assert response.json() == {"code": "FA406", "message": "the request is not signed as it must be"}
 
 
 def test_a_stranger_cannot_make_the_coordinator_read_a_body(standing):

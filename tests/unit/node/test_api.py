@@ -39,7 +39,7 @@ def test_nothing_is_answered_without_the_token(trained, header, path):
     answer = httpx2.get(trained.address + path, headers=headers, trust_env=False)
 
     assert answer.status_code == 401
-    assert answer.json()["code"] == "FA402"
+    assert answer.json()["code"] == "FA406"
     assert trained.home.token not in answer.text
 
 

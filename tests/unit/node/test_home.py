@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from fedanomaly.errors import ConfigError, KeystoreError, UnavailableError
+from fedanomaly.errors import ConfigError, InUseError, KeystoreError
 from fedanomaly.node.home import Home, Membership
 from fedanomaly.node.keystore import Cost
 from fedanomaly.protocol import Policy
@@ -86,7 +86,7 @@ def test_any_other_folder_is_no_home(tmp_path):
 
 
 def test_a_second_process_on_one_home_is_refused(home, holder):
-    with pytest.raises(UnavailableError, match="another process"), home.locked():
+    with pytest.raises(InUseError, match="another process"), home.locked():
         raise AssertionError("two processes hold one home")
 
 
@@ -104,7 +104,7 @@ def test_a_killed_process_holds_nothing(home, holder):
 
 
 def test_one_process_cannot_hold_a_home_twice(home):
-    with home.locked(), pytest.raises(UnavailableError), home.locked():
+    with home.locked(), pytest.raises(InUseError), home.locked():
         raise AssertionError("held twice")
 
 

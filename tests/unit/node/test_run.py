@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fedanomaly.errors import ConfigError, UnavailableError
+from fedanomaly.errors import ConfigError, InUseError
 from fedanomaly.node.enrolment import enrol
 from fedanomaly.node.home import Membership
 from fedanomaly.node.run import run
@@ -50,7 +50,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(enrolled, passphrase):
 def test_two_nodes_never_run_on_one_home(enrolled, passphrase):
     set_port(enrolled, 0)
 
-    with enrolled.locked(), pytest.raises(UnavailableError, match="another process"):
+    with enrolled.locked(), pytest.raises(InUseError, match="another process"):
         run(enrolled, enrolled.unlock(passphrase), ready=lambda _address: None)
 
 

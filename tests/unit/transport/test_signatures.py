@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedanomaly.errors import RefusedError, UnavailableError
-from fedanomaly.transport import RequestSigner, UnauthenticatedError
+from fedanomaly.errors import UnauthenticatedError, UnavailableError
+from fedanomaly.transport import RequestSigner
 from fedanomaly.transport import verification as module
 from fedanomaly.transport.verification import MAX_AGE_S, MAX_SKEW_S, RequestVerifier
 
@@ -253,7 +253,7 @@ def test_whatever_a_stranger_sends_is_refused_in_one_way(verifier, identity, dat
 
 
 def test_a_refusal_says_nothing_of_what_was_wrong_in_its_public_text(verifier, stranger):
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(UnauthenticatedError) as refused:
         check(verifier, signed(stranger))
     assert refused.value.public == "the request is not signed as it must be"
     assert refused.value.hint is None
