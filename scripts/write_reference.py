@@ -1,8 +1,9 @@
 """Writes the generated pages of docs/reference; `--check` only compares.
 
-- errors.md from the classes of `fedanomaly.errors` and the advice below;
+- errors/ from the classes of `fedanomaly.errors` and the advice of `fedanomaly explain`;
 - cli.md from the commands' own `--help`;
-- configuration.md from the settings classes of node and coordinator.
+- configuration.md from the settings classes of node and coordinator;
+- metrics.md from what the services declare.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from typer.testing import CliRunner
 
 from fedanomaly import errors
 from fedanomaly.cli import app
+from fedanomaly.cli.explain import error_classes, meaning_of, page_of
 from fedanomaly.errors import FedAnomalyError
+from metrics_page import metrics_page
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 GENERATED = "<!-- written by scripts/write_reference.py; change its sources, then run `make docs` -->"
@@ -35,8 +39,9 @@ SETTINGS = (
 
 ERRORS_INTRODUCTION = (
     "Every error that is raised on purpose has a stable code. `str(error)` is for the log of the machine that raised "
-    "it; `error.public` is all that a peer may read. Neither holds a key, a plaintext, a statistic or a score. Other "
-    "exceptions are bugs."
+    "it; `error.public` is all that a peer may read, together with the hint where it is written for peers. Neither holds a key, a plaintext, a statistic or a score. Other "
+    "exceptions are bugs. `fedanomaly explain CODE` prints the page of a code without a network; a command that fails "
+    "ends with exit status 1, prints the code on stderr, and with `--json` prints it there as JSON."
 )
 CONFIGURATION_INTRODUCTION = (
     "Read once at the start, checked, and then frozen: a wrong setting stops the service before it does anything. "
@@ -44,85 +49,22 @@ CONFIGURATION_INTRODUCTION = (
     "Secrets are never settings."
 )
 
-ADVICE = {
-    "FA000": "The base of all others; it is not raised itself. Catch it to catch every error of this package.",
-    "FA100": "Change the setting that the message names, then start again. Nothing was sent or written.",
-    "FA101": (
-        "Check the passphrase, and that the file belongs to the user of the node with mode 0600. "
-        "A keystore that does not open cannot be repaired: restore it from its backup."
-    ),
-    "FA200": "Look at the rows or the value that the message names. Nothing left this machine.",
-    "FA201": "Compare the array with the shape in the docstring; columns have the order of the schema.",
-    "FA202": "Run `fedanomaly schema check` on the file; it lists every column that does not fit.",
-    "FA300": "A check of the engine failed. The message says which step; the round is void and may be tried again.",
-    "FA301": (
-        "A peer sent something else, or the bytes were damaged on the way. The message is dropped; "
-        "if it comes again from the same sender, compare the versions of both sides."
-    ),
-    "FA302": (
-        "The sum was not opened. Every cause gives this same answer, because a distinguishable one would be an "
-        "oracle. The round is void and its members know no more than before it."
-    ),
-    "FA303": (
-        "Narrow the bounds of the step, coarsen its resolution, or use fewer members. If the quota of the key "
-        "epoch is used up, a new epoch begins by itself."
-    ),
-    "FA400": "Do not repeat the request: the same bytes are refused again. The log names the sender and the rule.",
-    "FA401": (
-        "If nobody attacks, a node runs twice or was restored from an old backup. Stop the copy; "
-        "the node that was restored joins again when it has new rows."
-    ),
-    "FA402": "Read the rule in the message. If the policy of the node is too narrow for the job, change policy.toml.",
-    "FA403": "Upgrade the older of the two sides.",
-    "FA405": (
-        "The coordinator was restored from a backup that is older than what its members have seen, or it rewrote its "
-        "log. The node does nothing until the log goes on from where it was: restore a newer backup of the "
-        "coordinator (docs/how-to/back-up-and-restore.md), or found a new federation."
-    ),
-    "FA404": "Check the name or the identifier; lists of what exists come from `fedanomaly models` and `status`.",
-    "FA500": "Wait for `retry_after_s` seconds and send the same request again; that is always safe.",
-    "FA501": (
-        "Nothing was sent. Do what the hint says: renew the certificate, trust the right authority "
-        "(`--ca` when enrolling, `ca` in node.toml, or `SSL_CERT_FILE`), or set a clock. A node that runs "
-        "tries again by itself."
-    ),
-}
 
-
-def error_classes() -> list[type[FedAnomalyError]]:
-    """Return every error class, by code."""
-    found = [
-        value
-        for value in vars(errors).values()
-        if inspect.isclass(value) and issubclass(value, FedAnomalyError) and value.__module__ == errors.__name__
-    ]
-    return sorted(found, key=lambda kind: kind.code)
-
-
-def errors_page() -> str:
-    """Return docs/reference/errors.md."""
+def errors_index() -> str:
+    """Return docs/reference/errors/README.md."""
     tree = (errors.__doc__ or "").split("\n\n")[1]
-    parts = [
-        "# Errors",
-        GENERATED,
-        ERRORS_INTRODUCTION,
-        f"```text\n{tree}\n```",
+    rows = [
+        f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {meaning_of(kind)} | {'yes' if kind.retry_is_safe else 'no'} |"
+        for kind in error_classes()
     ]
-    for kind in error_classes():
-        parent = kind.__mro__[1]
-        parts += [
-            f"## {kind.code} {kind.__name__}",
-            _first_paragraph(kind),
-            "\n".join(
-                [
-                    f"- Kind of: {parent.__name__}",
-                    f"- A peer reads: “{kind.public}”",
-                    f"- The same request may be sent again: {'yes' if kind.retry_is_safe else 'no'}",
-                    f"- What to do: {ADVICE[kind.code]}",
-                ]
-            ),
-        ]
-    return "\n\n".join(parts) + "\n"
+    table = "\n".join(["| code | class | meaning | send again |", "|---|---|---|---|", *rows])
+    return "\n\n".join(["# Errors", GENERATED, ERRORS_INTRODUCTION, f"```text\n{tree}\n```", table]) + "\n"
+
+
+def error_page(kind: type[FedAnomalyError]) -> str:
+    """Return the page on one code."""
+    title, rest = page_of(kind).split("\n\n", 1)
+    return f"{title}\n\n{GENERATED}\n\n{rest}"
 
 
 def cli_page() -> str:
@@ -195,7 +137,13 @@ def _first_paragraph(kind: type) -> str:
     return re.sub(r"\s+", " ", (inspect.getdoc(kind) or "").split("\n\n")[0])
 
 
-PAGES = {"errors.md": errors_page, "cli.md": cli_page, "configuration.md": configuration_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "errors/README.md": errors_index,
+    **{f"errors/{kind.code}.md": partial(error_page, kind) for kind in error_classes()},
+    "cli.md": cli_page,
+    "configuration.md": configuration_page,
+    "metrics.md": partial(metrics_page, GENERATED),
+}
 
 
 def main(arguments: list[str]) -> int:

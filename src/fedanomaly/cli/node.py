@@ -107,11 +107,12 @@ def run(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None) -> N
     $ fedanomaly node run --home /srv/node --passphrase-file passphrase.txt
     """
     from fedanomaly.node.home import Home
-    from fedanomaly.node.logs import configure
     from fedanomaly.node.run import run as serve
+    from fedanomaly.operations.logs import configure
 
     found = Home(home.expanduser())
-    configure(found.config.log_format)
+    config = found.config
+    configure(config.log_format, config.log_level)
     keystore = found.unlock(passphrase_of(passphrase_file))
     serve(found, keystore, ready=lambda address: note(f"loopback API at {address}"))
 

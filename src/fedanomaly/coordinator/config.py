@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -43,6 +44,10 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Whether something in front of it speaks TLS.
     max_blob_bytes : int
         Largest attachment in bytes.
+    metrics_port : int
+        Port for Prometheus, on 127.0.0.1 only and for whoever can reach that; 0: none.
+    log_level : {"debug", "info", "warning", "error"}
+        The least that is logged.
     """
 
     name: str
@@ -61,11 +66,15 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     tls_ca: str = ""
     behind_proxy: bool = False
     max_blob_bytes: int = 256 * MIB
+    metrics_port: int = 0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def __post_init__(self) -> None:
         _ = self.settings  # checks what it is made of
         if not 1 <= self.listen_port <= 65535:
             raise ConfigError("listen_port must be between 1 and 65535")
+        if not 0 <= self.metrics_port <= 65535:
+            raise ConfigError("metrics_port must be between 0 and 65535")
         if not MIB <= self.max_blob_bytes <= 4095 * MIB:
             raise ConfigError("max_blob_bytes must be between 1 MiB and 4095 MiB")
         if bool(self.tls_certificate) != bool(self.tls_key):

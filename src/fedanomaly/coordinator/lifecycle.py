@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedanomaly.coordinator.home import Home
+from fedanomaly.coordinator.metrics import Metrics, exposed
 from fedanomaly.coordinator.service import TICK_S, Service
 from fedanomaly.errors import FedAnomalyError
 
@@ -21,10 +22,12 @@ log = structlog.get_logger("fedanomaly.coordinator")
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Keep a home open, and its deadlines watched, for as long as the application runs."""
+    home, metrics = app.state.home, app.state.metrics
     async with AsyncExitStack() as stack:
         try:
-            stack.enter_context(app.state.home.lock())
-            service = app.state.service = await Service.open(app.state.home)
+            stack.enter_context(home.lock())
+            stack.enter_context(exposed(metrics, home.config.metrics_port))
+            service = app.state.service = await Service.open(home, metrics=metrics)
         except FedAnomalyError as error:
             app.state.failure = error  # for `run`; the server itself says only that the start failed
             raise
@@ -62,45 +65,57 @@ async def _tick(service: Service) -> None:
 
 
 class RequestLog:
-    """Logs one line for each request: route, status, duration. No query, no header, no body.
+    """Logs and counts each request: route, status, duration, sizes. No query, no header, no body.
 
     Parameters
     ----------
     app : ASGI application
         What answers.
+    metrics : Metrics
+        Where it is counted.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on, and log how it ended."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started_s, answered = time.perf_counter(), 0
+        started_s, answered, received, sent = time.perf_counter(), 0, 0, 0
+
+        async def taken() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
 
         async def watch(message: Message) -> None:
-            nonlocal answered
+            nonlocal answered, sent
             if message["type"] == "http.response.start":
                 answered = message["status"]
+            sent += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, taken, watch)
         except Exception:
             answered = 500
-            log.exception("request_failed")
+            log.exception("request-failed")
             raise
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             error = scope.get("state", {}).get("error")
+            seconds = time.perf_counter() - started_s
+            self._metrics.answered(scope["method"], route, answered, seconds=seconds, received=received, sent=sent)
             write = log.debug if answered < 400 else log.warning
             write(
                 "request",
                 method=scope["method"],
                 route=route,
                 status=answered,
-                duration_ms=round(1000 * (time.perf_counter() - started_s), 1),
+                duration_ms=round(1000 * seconds, 1),
                 **({"error": error} if error else {}),
             )

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from fedanomaly import __version__
 from fedanomaly.errors import CapacityError, DataError, FedAnomalyError, NotFoundError, UnavailableError
 from fedanomaly.node.guard import Guard
+from fedanomaly.node.health import add_health
 from fedanomaly.node.service import NodeService
 from fedanomaly.node.views import (
     DatasetView,
@@ -73,6 +74,7 @@ def create_app(service: NodeService, token: str) -> FastAPI:
     app.add_exception_handler(FedAnomalyError, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _unexpected(service))
+    add_health(app, service)
     _add_reading(app, service)
     _add_models(app, service)
     return app

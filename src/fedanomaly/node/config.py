@@ -53,6 +53,9 @@ class NodeConfig(_FileSettings):
     log_format: Literal["text", "json"] = Field(
         default="text", description="How log lines look: for people or for machines."
     )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged."
+    )
 
 
 class PolicyFile(_FileSettings):

@@ -45,10 +45,15 @@ class Feed:
     ----------
     clock : callable
         Returns Unix seconds.
+    watch : callable, optional
+        Told the name and the details of every event.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, *, watch: Callable[[str, dict[str, Any]], None] | None = None
+    ) -> None:
         self._clock = clock
+        self._watch = watch or (lambda _name, _details: None)
         self._events: deque[Event] = deque(maxlen=CAPACITY)
         self._cursor = 0
         self._lock = threading.Lock()
@@ -56,17 +61,19 @@ class Feed:
 
     def add(self, name: str, **details: Any) -> None:  # noqa: ANN401 - JSON values
         """Record an event."""
-        with self._lock:
-            self._cursor += 1
-            self._events.append(Event(self._cursor, self._clock(), name, details))
+        self._keep(name, details)
         self._log.info(name, **details)
 
     def problem(self, name: str, **details: Any) -> None:  # noqa: ANN401 - JSON values
         """Record something that needs a person's eyes."""
+        self._keep(name, {**details, "problem": True})
+        self._log.warning(name, **details)
+
+    def _keep(self, name: str, details: dict[str, Any]) -> None:
         with self._lock:
             self._cursor += 1
-            self._events.append(Event(self._cursor, self._clock(), name, {**details, "problem": True}))
-        self._log.warning(name, **details)
+            self._events.append(Event(self._cursor, self._clock(), name, details))
+        self._watch(name, details)
 
     def after(self, cursor: int) -> list[Event]:
         """Return the events after a cursor that are still kept, oldest first."""

@@ -23,6 +23,7 @@ from fedanomaly.node.home import Home
 from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.learner import Learners
 from fedanomaly.node.log_mark import LogMark
+from fedanomaly.node.metrics import Metrics
 from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
@@ -77,7 +78,8 @@ class NodeService:
         membership = home.membership
         if membership is None:
             raise ConfigError("this node is not enrolled", hint="run: fedanomaly node enrol INVITATION")
-        self.feed = Feed()
+        self.metrics = Metrics()
+        self.feed = Feed(watch=self.metrics.happened)
         self.datasets = Datasets(home.root / "data", keystore)
         self.models = ModelStore(home.root / "models", keystore)
         self._membership = membership
@@ -104,11 +106,13 @@ class NodeService:
         self._step_names: dict[tuple[str, int], str] = {}
         self._kept: set[bytes] = set()
         self._connected = False
-        self._last_contact_at: float | None = None
+        self.folder = home.root
+        self.last_contact_at: float | None = None
         self._trouble: Exception | None = None
         self._standstill = Standstill()
         self._jobs: list[JobView] = []
         self._status = self._status_view()
+        self.metrics.watch(self)
 
     @classmethod
     def open(cls, home: Home, passphrase: str) -> NodeService:
@@ -126,6 +130,11 @@ class NodeService:
     def jobs(self) -> list[JobView]:
         """The jobs of the log, oldest first."""
         return self._jobs
+
+    @property
+    def alive(self) -> bool:
+        """Whether the node works: its loop has begun and not ended."""
+        return self._thread.is_alive()
 
     def train(self, *, model: str, dataset: str, detector: str, params: dict[str, Any]) -> str:
         """Ask the federation for a job and return its id.
@@ -324,7 +333,7 @@ class NodeService:
         self.feed.add("computed", job=request.request.hex(), step=step_name, seconds=round(seconds, 3))
 
     def _reached(self) -> None:
-        self._last_contact_at = time.time()
+        self.last_contact_at = time.time()
         if not self._connected:
             self._connected, self._trouble = True, None
             self.feed.add("coordinator-reached", url=self._membership.url)
@@ -361,7 +370,7 @@ class NodeService:
             epoch_state=epoch.state.value if epoch else None,
             open_job=job.request.request.hex() if job and job.request else None,
             quota_used=round(transcript.quota_used, 6),
-            last_contact_at=self._last_contact_at,
+            last_contact_at=self.last_contact_at,
             trouble=_told(self._trouble) if self._trouble else None,
             held_back=self._held_back(),
         )

@@ -15,6 +15,9 @@ poll_wait_s = 20.0
 
 # "text" for people, "json" for machines.
 log_format = "text"
+
+# The least that is logged: "debug", "info", "warning" or "error".
+log_level = "info"
 """
 
 POLICY_TOML = """\

@@ -132,7 +132,7 @@ def test_a_trouble_in_the_background_is_logged_once_and_does_not_end_the_service
         await service.close()
 
     asyncio.run(trouble())
-    assert "".join(capfd.readouterr()).count("act_failed") == 1
+    assert "".join(capfd.readouterr()).count("act-failed") == 1
 
 
 def test_a_service_that_stops_is_not_ready_and_lets_nobody_wait(federation):

@@ -76,7 +76,7 @@ def test_a_renewed_certificate_is_served_after_sighup_and_a_broken_one_is_not(ho
 
         (home.folder / SERVER).write_bytes(b"nonsense")
         child.send_signal(signal.SIGHUP)
-        until(lambda: child.events("certificate kept"))
+        until(lambda: child.events("certificate-kept"))
         assert served(home) == after
         child.send_signal(signal.SIGTERM)
         assert child.wait(20) == 0
