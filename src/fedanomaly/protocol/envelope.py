@@ -113,7 +113,12 @@ class Envelope:
         ProtocolError
             If the sender did not sign exactly this.
         """
+        _ = self._holds
+
+    @cached_property
+    def _holds(self) -> bool:  # checked once: on arrival from the network, and again by the fold
         verify(self.sender, self.signature, self._signed())
+        return True
 
     def _signed(self) -> bytes:
         return (

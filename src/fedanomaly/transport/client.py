@@ -145,7 +145,8 @@ class CoordinatorClient:
         DivergedError
             If the coordinator's log is shorter, or another one up to there.
         ProtocolError
-            If entries are missing or out of order.
+            If entries are missing or out of order, or nobody signed one: it was
+            changed on the way, and must not become part of what this node has seen.
         MessageError
             If an entry is not an envelope.
         """
@@ -161,6 +162,8 @@ class CoordinatorClient:
                 f"this node has seen {after} entries of the log; the coordinator's {what}", hint=DIVERGED_HINT
             )
         entries = [Entry(entry.seq, entry.received_at, Envelope.from_bytes(entry.data)) for entry in feed.entries]
+        for entry in entries:
+            entry.envelope.verify()
         return entries, feed.head
 
     def status(self) -> Status:

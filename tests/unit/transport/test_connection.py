@@ -178,6 +178,15 @@ def test_a_feed_of_anything_but_envelopes_is_refused(client, scripted):
         client.feed(0)
 
 
+def test_an_entry_that_was_changed_on_the_way_is_refused_with_its_whole_answer(client, scripted, identity):
+    """Folded it would be passed over, and this node's log another one than everybody's from there on."""
+    good = envelope_of(identity).to_bytes()
+    bent = good[:-1] + bytes([good[-1] ^ 1])
+    scripted.answers = [(200, encode(Feed(head=9, entries=(entry(5, good), entry(6, bent)))))]
+    with pytest.raises(ProtocolError, match="signature"):
+        client.feed(4)
+
+
 def test_a_feed_yields_entries_and_head(client, scripted, identity):
     envelope = envelope_of(identity)
     scripted.answers = [(200, encode(Feed(head=9, entries=(entry(5, envelope.to_bytes()),))))]
