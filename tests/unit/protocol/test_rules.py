@@ -105,6 +105,19 @@ def test_a_set_that_may_not_open_gets_no_statement(federation, contributors):
         fed.members["org-0"]._desk.ledger.state(bent, me=1, opens=True)
 
 
+def test_values_that_are_not_those_of_the_join_are_not_contributed(federation):
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "collecting")
+    rows, member = fed.parties[0].rows._rows, fed.members["org-0"]
+    (frozen,) = [key for key in rows if key[0] == "frozen" and key[1].startswith(round_.ask.digest)]
+    rows[frozen] = bytes(len(rows[frozen]))
+    fed.step(fed.parties[0])
+    assert 1 not in round_.contributions
+    assert "frozen values" in str(fed.errors[-1][1])
+    assert not [entry for entry in member._desk.ledger.contributed() if entry.manifest.hash == round_.manifest.hash]
+
+
 def test_a_join_is_spent_by_one_manifest(federation):
     fed = federation(4, 2)
     asked(fed)
