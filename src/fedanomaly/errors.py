@@ -1,27 +1,28 @@
 """Every error we raise on purpose.
 
 FedAnomalyError
-├── ConfigError          FA100  the operator must change a setting
-│   ├── KeystoreError    FA101  a keystore does not open, or is unsafe as it lies
-│   └── InUseError       FA102  another process works on this home
-├── DataError            FA200  the caller passed unusable data
-│   ├── ShapeError       FA201  an array has the wrong shape
-│   └── SchemaError      FA202  a table does not fit its schema
-├── CryptoError          FA300  a message holds no key, plaintext or score
-│   ├── MessageError     FA301  bytes are not a message of ours
-│   ├── RejectedError    FA302  a sum did not open; one answer for every cause
-│   └── CapacityError    FA303  a step does not fit its ciphertexts or its quota
-├── ProtocolError        FA400  a peer broke the rules; never retry
-│   ├── ReplayError      FA401  something that may be used once came twice
-│   ├── RefusedError     FA402  a rule or the policy of this node forbids it
-│   ├── VersionError     FA403  a peer speaks a version that is not known here
-│   ├── DivergedError    FA405  a log is not the one that was seen before
+├── ConfigError              FA100  the operator must change a setting
+│   ├── KeystoreError        FA101  a keystore does not open, or is unsafe as it lies
+│   └── InUseError           FA102  another process works on this home
+├── DataError                FA200  the caller passed unusable data
+│   ├── ShapeError           FA201  an array has the wrong shape
+│   └── SchemaError          FA202  a table does not fit its schema
+├── CryptoError              FA300  a message holds no key, plaintext or score
+│   ├── MessageError         FA301  bytes are not a message of ours
+│   ├── RejectedError        FA302  a sum did not open; one answer for every cause
+│   └── CapacityError        FA303  a step does not fit its ciphertexts or its quota
+├── ProtocolError            FA400  a peer broke the rules; never retry
+│   ├── ReplayError          FA401  something that may be used once came twice
+│   ├── RefusedError         FA402  a rule or the policy of this node forbids it
+│   ├── VersionError         FA403  a peer speaks a version that is not known here
+│   ├── DivergedError        FA405  a log is not the one that was seen before
 │   ├── UnauthenticatedError FA406  a request does not prove who sends it
-│   └── InvitationError  FA407  an invitation does not admit this node
-├── NotFoundError        FA404  no such thing
-├── UnavailableError     FA500  safe to retry after `retry_after_s`
-│   └── CertificateError FA501  the certificate of the other side does not hold
-└── JobError             FA600  a job ended without a model
+│   └── InvitationError      FA407  an invitation does not admit this node
+├── NotFoundError            FA404  no such thing
+├── UnavailableError         FA500  safe to retry after `retry_after_s`
+│   ├── CertificateError     FA501  the certificate of the other side does not hold
+│   └── StorageError         FA502  the disk of this machine does not take a write
+└── JobError                 FA600  a job ended without a model
 
 `str(error)` is for logs on this machine; `error.public` is what a peer may
 read. Neither holds a key, a plaintext, a statistic or a score.
@@ -212,6 +213,16 @@ class CertificateError(UnavailableError):
 
     code = "FA501"
     public = "the certificate of the other side does not hold"
+
+
+class StorageError(UnavailableError):
+    """The disk of this machine does not take a write: it is full, read-only or failing.
+
+    Nothing of it is there; the services try again by themselves.
+    """
+
+    code = "FA502"
+    public = "the disk does not take a write right now"
 
 
 class JobError(FedAnomalyError):

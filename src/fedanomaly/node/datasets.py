@@ -28,7 +28,7 @@ from fedanomaly.node.registry import Contents, Registry, Snapshot
 from fedanomaly.node.row_digest import RowDigest, held_out, row_hashes
 from fedanomaly.node.sources import FileSource
 from fedanomaly.node.views import DatasetView
-from fedanomaly.storage import sync_folder
+from fedanomaly.storage import disk, sync_folder
 from fedanomaly.types import item
 from fedanomaly.types.canonical import begin
 
@@ -128,9 +128,10 @@ class Datasets:
             folder = self._folder / f"{name}-{secrets.token_hex(8)}"
             make_folder(folder)
             try:
-                snapshot = self._write(
-                    name, source, plan, folder=folder, contents=contents, progress=progress or (lambda _rows: None)
-                )
+                with disk(f"the data set {name}"):
+                    snapshot = self._write(
+                        name, source, plan, folder=folder, contents=contents, progress=progress or (lambda _rows: None)
+                    )
             except BaseException:
                 shutil.rmtree(folder)
                 raise

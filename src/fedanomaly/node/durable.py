@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fedanomaly.storage import sync_folder
+from fedanomaly.storage import disk, sync_folder
 
 PRIVATE_FOLDER = 0o700
 
@@ -13,8 +13,9 @@ PRIVATE_FOLDER = 0o700
 def make_folder(folder: Path) -> None:
     """Make a folder that only its owner may enter, and its parents, durably."""
     if not folder.is_dir():
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        sync_folder(folder.parent)
+        with disk(folder.name):
+            folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+            sync_folder(folder.parent)
 
 
 def sync_file(path: Path) -> None:

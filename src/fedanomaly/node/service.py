@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from fedanomaly import __version__
-from fedanomaly.errors import ConfigError, DivergedError, FedAnomalyError, UnavailableError
+from fedanomaly.errors import ConfigError, DivergedError, FedAnomalyError, StorageError, UnavailableError
 from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.events import Feed
 from fedanomaly.node.home import Home
@@ -210,6 +210,12 @@ class NodeService:
                 self._reached()
                 self._work_on(entries, head)
                 self._tell_whom_it_waits_for()
+            except StorageError as error:  # ours: a coordinator whose disk is full is merely unavailable
+                if type(self._trouble) is not StorageError:
+                    self.feed.problem("disk-trouble", error=_told(error))
+                self._trouble = error
+                self._publish()
+                return False
             except (UnavailableError, DivergedError) as error:
                 self._lost(error)
                 return False
@@ -218,6 +224,7 @@ class NodeService:
             except Exception as error:  # noqa: BLE001 - a defect in one job must not stop the others
                 self.feed.problem("turn-failed", error=f"unexpected {type(error).__name__}")
             else:
+                self._recovered()
                 return True
             self._publish()
         self._stop.wait(FIRST_PAUSE_S)  # the next news, or the end of the next long poll, tries again
@@ -284,14 +291,16 @@ class NodeService:
                 continue
             state = self._member.state(job)
             if state is not None:  # else this node took no part, or has not opened the last sum yet
-                self._kept.add(request.request)
                 self._keep_model(job, request, state)
+                self._kept.add(request.request)
 
     def _keep_model(self, job: Job, request: JobRequest, state: State) -> None:
         if self.models.has(request.model, request.request.hex()):
             return
         try:
             lineage = self.models.add(self._lineage(job, request), state)
+        except StorageError:
+            raise  # tried again at the next turn
         except FedAnomalyError as error:
             self.feed.problem("model-lost", model=request.model, job=request.request.hex(), error=str(error))
             return
@@ -337,6 +346,12 @@ class NodeService:
         if not self._connected:
             self._connected, self._trouble = True, None
             self.feed.add("coordinator-reached", url=self._membership.url)
+
+    def _recovered(self) -> None:
+        if isinstance(self._trouble, StorageError):
+            self._trouble = None
+            self.feed.add("disk-usable")
+            self._publish()
 
     def _lost(self, error: Exception) -> None:
         if self._stop.is_set():

@@ -5,7 +5,7 @@ SQLAlchemy along, and a node, which imports this room as well, needs none of it.
 """
 
 from fedanomaly.storage.blobs import BlobStore, StoredBlob
-from fedanomaly.storage.durable import NewFile, sync_folder, write_durably
+from fedanomaly.storage.durable import NewFile, disk, sync_folder, write_durably
 from fedanomaly.storage.parts import PartWriter
 from fedanomaly.storage.rows import MemoryRows, SealedRows
 
@@ -16,6 +16,7 @@ __all__ = [
     "PartWriter",
     "SealedRows",
     "StoredBlob",
+    "disk",
     "sync_folder",
     "write_durably",
 ]

@@ -9,11 +9,45 @@ within one file system, and without the last sync a power cut may forget it
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from fedanomaly.errors import StorageError, UnavailableError
+
 TEMPORARY_SUFFIX = ".tmp"
+ROOM = "make room there, or mount it writable; it goes on by itself"
+
+
+@contextmanager
+def disk(what: str) -> Iterator[None]:
+    """Turn a full or failing disk into an error that may be retried; nobody but the operator can help.
+
+    Parameters
+    ----------
+    what : str
+        What was to be written.
+
+    Raises
+    ------
+    StorageError
+        Instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{what} cannot be written: {error.strerror or type(error).__name__}", hint=ROOM) from error
+
+
+def database_error(what: str, error: sqlite3.Error) -> UnavailableError:
+    """Return what an SQLite database that did not take a write means: it is in use, or its disk fails."""
+    text = f"{what} did not take the write: {error}"
+    if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return UnavailableError(text)
+    return StorageError(text, hint=ROOM)
 
 
 class NewFile:
@@ -29,7 +63,8 @@ class NewFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        handle, name = tempfile.mkstemp(suffix=TEMPORARY_SUFFIX, dir=folder)
+        with disk(f"a file in {folder.name}"):
+            handle, name = tempfile.mkstemp(suffix=TEMPORARY_SUFFIX, dir=folder)
         self._temporary = Path(name)
         self._file = os.fdopen(handle, "wb")
 
@@ -41,21 +76,22 @@ class NewFile:
 
     def write(self, piece: bytes) -> None:
         """Append a piece."""
-        self._file.write(piece)
+        with disk(f"a file in {self._temporary.parent.name}"):
+            self._file.write(piece)
 
     def commit(self, target: Path) -> None:
         """Make it durable under its name; an older file of that name is replaced."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._temporary.rename(target)
-        sync_folder(target.parent)
+        with disk(target.name):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._temporary.rename(target)
+            sync_folder(target.parent)
 
     def abandon(self) -> None:
         """Close it, and remove it unless it was committed."""
-        try:
+        with suppress(OSError):  # what is left in its buffer does not fit either
             self._file.close()
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        self._temporary.unlink(missing_ok=True)
 
 
 def write_durably(path: Path, data: bytes) -> None:

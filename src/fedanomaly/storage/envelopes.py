@@ -6,17 +6,19 @@ enrolment that it admits must happen together or not at all.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from fedanomaly.errors import ConfigError, RefusedError, ReplayError, UnavailableError
+from fedanomaly.errors import ConfigError, RefusedError, ReplayError
+from fedanomaly.storage.durable import database_error
 from fedanomaly.storage.tables import SCHEMA_VERSION, envelopes, invitations, metadata, open_sqlite, schema
 
 
@@ -82,7 +84,7 @@ class EnvelopeLog:
             async with self._writer.begin() as connection:
                 yield connection
         except OperationalError as error:  # busy, disk full, read-only: nothing of it was written
-            raise UnavailableError(f"the database did not take the write: {error.orig}") from error
+            raise database_error("the log", cast("sqlite3.Error", error.orig)) from error
 
     async def append(self, data: bytes, digest: bytes, received_at: float) -> int:
         """Store an envelope durably.

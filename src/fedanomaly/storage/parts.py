@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Self
 
-from fedanomaly.errors import MessageError, UnavailableError
-from fedanomaly.storage.durable import NewFile
+from fedanomaly.errors import MessageError, StorageError
+from fedanomaly.storage.durable import ROOM, NewFile
 
 DIGEST_BYTES = 32
 
@@ -37,7 +37,7 @@ class PartWriter:
         ------
         MessageError
             If the part is longer than it may be.
-        UnavailableError
+        StorageError
             If the disk does not take it.
         """
         self._written += len(piece)
@@ -69,7 +69,7 @@ class Disk:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, OSError):
-            raise UnavailableError(f"the blob folder is not usable: {error.strerror}") from error
+            raise StorageError(f"the blob folder is not usable: {error.strerror}", hint=ROOM) from error
 
 
 def name_of(digest: bytes) -> str:

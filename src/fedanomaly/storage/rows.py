@@ -25,7 +25,8 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fedanomaly.errors import ConfigError, KeystoreError, ReplayError, UnavailableError
+from fedanomaly.errors import ConfigError, KeystoreError, ReplayError
+from fedanomaly.storage.durable import database_error
 from fedanomaly.types.canonical import begin, item
 
 KEY_BYTES = 32
@@ -113,7 +114,7 @@ class SealedRows:
             self._prepare()
         except sqlite3.OperationalError as error:
             self._db.close()
-            raise UnavailableError(f"{path.name} cannot be read and written: {error}") from error
+            raise database_error("the ledger", error) from error
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise ConfigError(f"{path.name} is not a ledger: {error}") from None
@@ -171,6 +172,20 @@ class SealedRows:
             found = self._db.execute(query, (_checked(kind),)).fetchall()
         return ((key, self._open(kind, key, sealed)) for key, sealed in found)
 
+    def verify(self) -> int:
+        """Open every row and return how many there are.
+
+        Raises
+        ------
+        KeystoreError
+            If one was changed on the disk.
+        """
+        with self._lock:
+            found = self._db.execute("SELECT kind, key, sealed FROM rows").fetchall()
+        for kind, key, sealed in found:
+            self._open(kind, key, sealed)
+        return len(found)
+
     def put(self, rows: Sequence[tuple[str, bytes, bytes]]) -> None:
         """Write all of `rows`, each a kind, a key and a value, or none of them; durable on return.
 
@@ -178,7 +193,7 @@ class SealedRows:
         ------
         ReplayError
             If one of them exists with another value.
-        UnavailableError
+        StorageError
             If the disk does not take the write.
         """
         with self._lock, self._transaction():
@@ -195,7 +210,10 @@ class SealedRows:
             with self._transaction():
                 self._db.execute("DELETE FROM rows WHERE kind = ? AND key = ?", (_checked(kind), key))
             # Old pages live on in the write-ahead log until it is cut.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            try:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.OperationalError as error:
+                raise database_error("the ledger", error) from error
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db)
@@ -226,7 +244,7 @@ class _Transaction:
         try:
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            raise UnavailableError(f"the ledger is in use: {error}") from error
+            raise database_error("the ledger", error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -236,13 +254,13 @@ class _Transaction:
                 self._db.execute("COMMIT")
         except sqlite3.OperationalError as failed:
             error = failed
-            raise UnavailableError(f"the ledger did not take the write: {failed}") from failed
+            raise database_error("the ledger", failed) from failed
         finally:
             # Some failures, a full disk among them, have rolled back already.
             if error is not None and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         if isinstance(error, sqlite3.OperationalError):
-            raise UnavailableError(f"the ledger did not take the write: {error}") from error
+            raise database_error("the ledger", error) from error
 
 
 def _checked(kind: str) -> str:

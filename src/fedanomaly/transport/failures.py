@@ -21,6 +21,7 @@ from fedanomaly.errors import (
     NotFoundError,
     ProtocolError,
     RefusedError,
+    StorageError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -82,6 +83,8 @@ def error_of(status: int, body: bytes) -> FedAnomalyError:
     kind = _by_code().get(failure.code, ProtocolError)
     message, hint = plain_text(failure.message), failure.hint and plain_text(failure.hint)
     if issubclass(kind, UnavailableError):
+        if issubclass(kind, StorageError):  # its disk, not ours
+            kind, message = UnavailableError, f"the coordinator answered: {message}"
         return kind(message, hint=hint, retry_after_s=min(max(failure.retry_after_s or 1.0, 0.0), MAX_RETRY_AFTER_S))
     return kind(f"the coordinator answered: {message}", hint=hint)
 
