@@ -39,9 +39,10 @@ SETTINGS = (
 
 ERRORS_INTRODUCTION = (
     "Every error that is raised on purpose has a stable code. `str(error)` is for the log of the machine that raised "
-    "it; `error.public` is all that a peer may read, together with the hint where it is written for peers. Neither holds a key, a plaintext, a statistic or a score. Other "
-    "exceptions are bugs. `fedanomaly explain CODE` prints the page of a code without a network; a command that fails "
-    "ends with exit status 1, prints the code on stderr, and with `--json` prints it there as JSON."
+    "it; `error.public` is all that a peer may read, together with the hint where it is written for peers. Neither "
+    "holds a key, a plaintext, a statistic or a score. Other exceptions are bugs. `fedanomaly explain CODE` prints the "
+    "page of a code without a network. A command that fails ends with exit status 1 and prints the code on stderr; "
+    "with `--json` as JSON."
 )
 CONFIGURATION_INTRODUCTION = (
     "Read once at the start, checked, and then frozen: a wrong setting stops the service before it does anything. "
@@ -53,11 +54,11 @@ CONFIGURATION_INTRODUCTION = (
 def errors_index() -> str:
     """Return docs/reference/errors/README.md."""
     tree = (errors.__doc__ or "").split("\n\n")[1]
-    rows = [
-        f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {meaning_of(kind)} | {'yes' if kind.retry_is_safe else 'no'} |"
-        for kind in error_classes()
-    ]
-    table = "\n".join(["| code | class | meaning | send again |", "|---|---|---|---|", *rows])
+    lines = ["| code | class | meaning | send again |", "|---|---|---|---|"]
+    for kind in error_classes():
+        again = "yes" if kind.retry_is_safe else "no"
+        lines.append(f"| [{kind.code}]({kind.code}.md) | {kind.__name__} | {meaning_of(kind)} | {again} |")
+    table = "\n".join(lines)
     return "\n\n".join(["# Errors", GENERATED, ERRORS_INTRODUCTION, f"```text\n{tree}\n```", table]) + "\n"
 
 

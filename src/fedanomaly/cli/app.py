@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from typer.core import TyperGroup
 from fedanomaly import __version__
 from fedanomaly.cli import backup, coordinator, cost, data, models, node, schema, score, train
 from fedanomaly.cli.demo import demo
+from fedanomaly.cli.doctor import doctor
+from fedanomaly.cli.explain import explain, failure_text
 from fedanomaly.errors import FedAnomalyError
 
 TRY, FEDERATION, WORK = "Try it on this machine", "Found and run a federation", "Learn and score"
@@ -59,15 +62,17 @@ node.app.command("backup")(backup.back_up_node)
 node.app.command("restore")(backup.restore_node)
 app.command("demo", rich_help_panel=TRY)(demo)
 app.command("cost", rich_help_panel=TRY)(cost.cost)
+app.command("explain", rich_help_panel=TRY)(explain)
 app.add_typer(coordinator.app, name="coordinator", rich_help_panel=FEDERATION)
 app.add_typer(node.app, name="node", rich_help_panel=FEDERATION)
+app.command("doctor", rich_help_panel=FEDERATION)(doctor)
 app.add_typer(schema.app, name="schema", rich_help_panel=WORK)
 app.add_typer(data.app, name="data", rich_help_panel=WORK)
 app.command("train", rich_help_panel=WORK)(train.train)
 app.command("models", rich_help_panel=WORK)(models.models)
 app.command("score", rich_help_panel=WORK)(score.score)
 
-ORDER = ("demo", "cost", "coordinator", "node", "schema", "data", "train", "models", "score")
+ORDER = ("demo", "cost", "explain", "coordinator", "node", "doctor", "schema", "data", "train", "models", "score")
 
 
 def main() -> None:
@@ -75,14 +80,17 @@ def main() -> None:
     try:
         app()
     except FedAnomalyError as error:
-        print_failure(error)
+        print_failure(error, as_json="--json" in sys.argv)
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
-def print_failure(error: FedAnomalyError) -> None:
+def print_failure(error: FedAnomalyError, *, as_json: bool = False) -> None:
     """Say on stderr what went wrong."""
-    print(f"error {error.code}: {Exception.__str__(error)}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+    if not as_json:
+        print(failure_text(error), file=sys.stderr)
+        return
+    told = {"code": error.code, "message": Exception.__str__(error), "hint": error.hint}
+    told["retry_is_safe"] = error.retry_is_safe
+    print(json.dumps({"error": told}, ensure_ascii=False), file=sys.stderr)

@@ -27,7 +27,7 @@ def test_an_invitation_enrols_one_node_once(fedanomaly, served, tmp_path):
     assert "enrolled as North Bank" in fedanomaly("node", "status", "--home", "north").stdout
 
     refused = fedanomaly("node", "enrol", "north.invitation", "--home", "thief", code=1).stderr
-    assert refused.startswith("error FA40")
+    assert refused.startswith("error FA407")
     assert Home(tmp_path / "thief").membership is None
 
 
@@ -38,5 +38,5 @@ def test_a_coordinator_that_is_not_there_is_said(fedanomaly, tmp_path):
 
     said = fedanomaly("node", "enrol", line.strip(), "--home", "north", code=1)
     assert said.stdout == ""
-    assert [part.split(":")[0] for part in said.stderr.splitlines()] == ["error FA500", "hint"]
+    assert [part.split(":")[0] for part in said.stderr.splitlines()] == ["error FA500", "hint", "more"]
     assert Home(tmp_path / "north").membership is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedanomaly import errors
-from fedanomaly.errors import FedAnomalyError, UnavailableError
+from fedanomaly.errors import CertificateError, FedAnomalyError, UnavailableError
 
 ROOT = Path(__file__).parents[3]
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, FedAnomalyError)]
@@ -41,15 +41,31 @@ def test_the_tree_shows_the_classes_as_they_are() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_code_is_documented(kind: type[FedAnomalyError]) -> None:
-    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
-    (section,) = re.findall(rf"^## {kind.code} {kind.__name__}\n\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-    assert kind.public in section
-    assert f"may be sent again: {'yes' if kind.retry_is_safe else 'no'}" in section
-    assert re.search(r"What to do: \S", section)
+    page = (ROOT / "docs" / "reference" / "errors" / f"{kind.code}.md").read_text(encoding="utf-8")
+    assert page.startswith(f"# {kind.code} {kind.__name__}\n")
+    assert kind.public in page
+    assert f"may be sent again: {'yes' if kind.retry_is_safe else 'no'}" in page
+    assert re.search(r"## Typical causes\n\n- \S", page)
+    assert re.search(r"## What to do\n\n1\. \S", page)
+    assert re.search(
+        rf"```text\nerror {kind.code}: \S.*\n(hint: \S.*\n)?more: fedanomaly explain {kind.code}\n```", page
+    )
+
+
+def test_there_is_no_page_without_a_code() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "reference" / "errors").glob("*.md")}
+    assert pages - {"README"} == {kind.code for kind in CLASSES}
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_code_is_provoked_by_a_test(kind: type[FedAnomalyError]) -> None:
+    texts = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    raised = rf"raises\((\(.*?)?\b(errors\.)?{kind.__name__}\b|error {kind.code}\b|[\"']{kind.code}[\"']"
+    assert any(re.search(raised, text) for text in texts)
 
 
 def test_only_what_may_be_sent_again_says_so() -> None:
-    assert [kind for kind in CLASSES if kind.retry_is_safe] == [UnavailableError]
+    assert [kind for kind in CLASSES if kind.retry_is_safe] == [UnavailableError, CertificateError]
 
 
 def test_the_public_text_does_not_follow_the_message() -> None:
