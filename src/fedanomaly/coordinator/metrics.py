@@ -100,8 +100,8 @@ class Metrics(Instruments):
         known = method if method in METHODS else "other"  # its text is the caller's
         self.count("fedanomaly_requests_total", method=known, route=route, status=str(status))
         self.observe("fedanomaly_request_seconds", seconds, route=route)
-        self.count("fedanomaly_received_bytes_total", received)
-        self.count("fedanomaly_sent_bytes_total", sent)
+        self.add("fedanomaly_received_bytes_total", received)
+        self.add("fedanomaly_sent_bytes_total", sent)
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class Metrics(Instruments):
                 self.count("fedanomaly_node_refusals_total", code=code[0])
         elif name == "sent":
             self.count("fedanomaly_node_sent_total", kind=details["kind"])
-            self.count("fedanomaly_node_sent_bytes_total", details["attachment_bytes"])
+            self.add("fedanomaly_node_sent_bytes_total", details["attachment_bytes"])
         elif name == "computed":
             self.observe("fedanomaly_node_local_seconds", details["seconds"])
         elif name == "model-kept":

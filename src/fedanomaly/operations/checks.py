@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import email.utils
 import os
+import platform
 import shutil
 import socket
+import sqlite3
 import ssl
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+import httpx2
+
+from fedanomaly import __version__
 from fedanomaly.errors import FedAnomalyError
+from fedanomaly.fhe import ABI_VERSION
+from fedanomaly.transport import is_loopback
+from fedanomaly.transport.wire import API_VERSION
+from fedanomaly.types.canonical import VERSION
 
 GIB, MIB = 1 << 30, 1 << 20
 FREE_WARN_BYTES, FREE_FAIL_BYTES = GIB, 100 * MIB
@@ -65,6 +75,12 @@ def fail(name: str, found: str, step: str) -> Check:
 def failed(name: str, error: FedAnomalyError, step: str = "see docs/reference/errors.md") -> Check:
     """Return what an error says."""
     return fail(name, f"{error.code}: {Exception.__str__(error)}", error.hint or step)
+
+
+def versions() -> Check:
+    """Say which versions speak here; that the engine fits the package was checked when it was loaded."""
+    found = f"fedanomaly {__version__}, protocol {VERSION.decode()}, API {API_VERSION}, engine ABI {ABI_VERSION}"
+    return ok("versions", f"{found}, Python {platform.python_version()}")
 
 
 def disk(folder: Path) -> Iterator[Check]:
@@ -171,3 +187,32 @@ def expiry(name: str, not_after_s: float, now_s: float | None = None) -> Check:
         return fail(name, f"the certificate expired on {day}", "renew it")
     found = f"the certificate is good until {day}"
     return ok(name, found) if left > EXPIRY_WARN_DAYS else warn(name, f"{found}, {left:.0f} days", "renew it soon")
+
+
+def database(name: str, path: Path) -> Check:
+    """Check that the pages of an SQLite file fit together; also while a service writes to it."""
+    try:
+        with closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=CONNECT_TIMEOUT_S)
+        ) as file:
+            (found,) = file.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.Error as error:
+        found = str(error)
+    if found != "ok":
+        return fail(name, f"{path.name}: {found}", "stop the service and restore a backup")
+    return ok(name, f"{path.name}: every page is in order")
+
+
+def answer_of(url: str, path: str, *, trust: ssl.SSLContext | None) -> tuple[Check, httpx2.Response | None]:
+    """Check that a coordinator answers an unsigned request, and return what it answers."""
+    loopback = is_loopback(urlsplit(url).hostname or "")
+    try:
+        response = httpx2.get(
+            url + path, verify=trust or True, trust_env=not loopback, timeout=CONNECT_TIMEOUT_S, follow_redirects=False
+        )
+    except httpx2.HTTPError as error:
+        return fail("HTTP", f"{type(error).__name__}: {error}", "does another program listen there?"), None
+    if not response.is_success:
+        step = "is this the coordinator's URL, and does a proxy in between pass everything on?"
+        return fail("HTTP", f"GET {path}: status {response.status_code}", step), None
+    return ok("HTTP", f"GET {path}: status {response.status_code}"), response

@@ -72,7 +72,11 @@ class Instruments:
             )
         ProcessCollector(registry=self.registry)
 
-    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+    def count(self, name: str, **labels: str) -> None:
+        """Add one to a counter."""
+        self._of(name, labels).inc()
+
+    def add(self, name: str, amount: float, **labels: str) -> None:
         """Add to a counter."""
         self._of(name, labels).inc(amount)
 

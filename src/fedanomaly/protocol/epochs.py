@@ -96,6 +96,11 @@ class Epoch:
             return EpochState.DEALING
         return EpochState.ACCEPTING if self.roster else EpochState.CALLED
 
+    @property
+    def live_label(self) -> bytes:
+        """Under which a member keeps its secrets once they are complete."""
+        return self.digest + b"live"
+
     def index_of(self, identity: bytes) -> int:
         """Return the roster index of an identity.
 

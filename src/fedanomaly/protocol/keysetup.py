@@ -78,7 +78,7 @@ class KeySetup:
         """
         if epoch.digest not in self._live:
             me = epoch.index_of(self._signer.public_key)
-            kept = self._load(_live(epoch), epoch, me)
+            kept = self._load(epoch.live_label, epoch, me)
             self._live[epoch.digest] = kept or self._finish(epoch, me, fetch)[0]
         return self._live[epoch.digest]
 
@@ -87,7 +87,7 @@ class KeySetup:
         secrets = self._live.get(epoch.digest)
         if secrets:
             secrets.forget(job)
-            self._vault.save(_live(epoch), secrets)
+            self._vault.save(epoch.live_label, secrets)
 
     def destroy(self, epoch: Epoch) -> None:
         """Destroy the secrets of an epoch that has ended."""
@@ -95,7 +95,7 @@ class KeySetup:
         if secrets:
             secrets.close()
         self._vault.destroy(epoch.digest)
-        self._vault.destroy(_live(epoch))
+        self._vault.destroy(epoch.live_label)
 
     def close(self) -> None:
         """Erase all secrets from memory."""
@@ -145,11 +145,11 @@ class KeySetup:
     def _confirm(self, epoch: Epoch, me: int, fetch: Fetch) -> Post:
         self._check_roster(epoch)
         body = self._rows.get("confirm", epoch.digest)
-        if body is None or self._load(_live(epoch), epoch, me) is None:
+        if body is None or self._load(epoch.live_label, epoch, me) is None:
             secrets, tag = self._finish(epoch, me, fetch)
             body = Confirm(epoch=epoch.id, tag=tag).to_bytes()
             self._rows.put([("confirm", epoch.digest, body)])
-            self._vault.save(_live(epoch), secrets)
+            self._vault.save(epoch.live_label, secrets)
             self._live[epoch.digest] = secrets
         # Also after a crash in between: what dealing left behind goes before the confirmation does.
         self._vault.destroy(epoch.digest)
@@ -181,7 +181,3 @@ class KeySetup:
     def _check_roster(self, epoch: Epoch) -> None:
         if self._rows.get("roster", epoch.digest) != epoch.roster_hash:
             raise ProtocolError("the roster is not the one that this node accepted")
-
-
-def _live(epoch: Epoch) -> bytes:
-    return epoch.digest + b"live"
