@@ -18,7 +18,7 @@ def test_every_error_crosses_the_wire_as_itself(kind):
     assert (b"/home/x" in body) == kind.hint_is_public
     assert b"secret" not in body
     there = error_of(status_of(error), body)
-    assert type(there) is kind
+    assert type(there) is (UnavailableError if kind is errors.StorageError else kind)  # a peer's disk is not ours
     assert there.retry_is_safe == error.retry_is_safe
 
 
