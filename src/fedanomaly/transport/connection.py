@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from fedanomaly.transport.signing import RequestSigner
 from fedanomaly.transport.trust import client_context, tls_failure
 
 MAX_FAILURE_BYTES = 16 * 1024
+MIN_BYTES_PER_S = 1024
+"""Slower answers are given up: one that trickles would hold a node's conversation for days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,16 +195,19 @@ class Connection:
             if self._signer is None:
                 raise ConfigError("this connection has no identity to sign with")
             self._signer.sign(request)
-        request.extensions["timeout"]["read"] = self._patience.io_timeout_s + wait_s
+        patience_s = self._patience.io_timeout_s + wait_s
+        request.extensions["timeout"]["read"] = patience_s
         with _transport_errors(self._host):
+            started_s = time.monotonic()
             response = self._http.send(request, stream=True)
             try:
+                pieces = _paced(response, started_s + patience_s)
                 if not response.is_success:
-                    raise error_of(response.status_code, _head(response, MAX_FAILURE_BYTES))
+                    raise error_of(response.status_code, _head(pieces, MAX_FAILURE_BYTES))
                 if "range" in request.headers and response.status_code != httpx2.codes.PARTIAL_CONTENT:
                     raise ProtocolError("the coordinator sent another range than it was asked for")
                 received = 0
-                for piece in response.iter_raw():
+                for piece in pieces:
                     received += len(piece)
                     if received > limit_bytes:
                         raise ProtocolError(f"the coordinator's answer exceeds {limit_bytes} bytes")
@@ -234,9 +240,18 @@ def _transport_errors(host: str) -> Iterator[None]:
         raise UnavailableError(f"the connection was closed: {error}") from error
 
 
-def _head(response: httpx2.Response, limit_bytes: int) -> bytes:
-    body = bytearray()
+def _paced(response: httpx2.Response, due_s: float) -> Iterator[bytes]:
+    """Yield the body as it comes, and give up once it is later than its size excuses."""
     for piece in response.iter_raw():
+        yield piece
+        due_s += len(piece) / MIN_BYTES_PER_S
+        if time.monotonic() > due_s:
+            raise UnavailableError("the coordinator's answer only trickles", retry_after_s=0.0)
+
+
+def _head(pieces: Iterator[bytes], limit_bytes: int) -> bytes:
+    body = bytearray()
+    for piece in pieces:
         body += piece
         if len(body) > limit_bytes:
             return b""
