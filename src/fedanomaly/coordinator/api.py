@@ -22,7 +22,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
+from fedanomaly.coordinator.gate import Gate
 from fedanomaly.coordinator.home import Home
 from fedanomaly.coordinator.lifecycle import RequestLog, lifespan
 from fedanomaly.coordinator.metrics import Metrics
@@ -225,12 +227,17 @@ def create_app(folder: FilePath) -> FastAPI:
     app.include_router(open_routes)
     app.include_router(member_routes)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
+    app.add_middleware(Gate, open_paths=_paths(open_routes), counts=app.state.metrics)
     app.add_exception_handler(FedAnomalyError, _on_our_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_surprise)
     return app
+
+
+def _paths(routes: APIRouter) -> set[str]:
+    return {route.path for route in routes.routes if isinstance(route, Route)}
 
 
 def _head(head: Head) -> Response:

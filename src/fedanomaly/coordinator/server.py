@@ -9,15 +9,19 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fedanomaly.coordinator.api import create_app
 from fedanomaly.coordinator.certificates import CertificateView
 from fedanomaly.coordinator.tls import EXPIRES_SOON_DAYS, ServerTls
-from fedanomaly.errors import ConfigError, FedAnomalyError
+from fedanomaly.errors import ConfigError, FedAnomalyError, MessageError
 from fedanomaly.operations.logs import configure
+from fedanomaly.transport import failure_of
+from fedanomaly.transport.wire import JSON
 
 GRACEFUL_STOP_S = 10
 KEEP_ALIVE_S = 30
@@ -48,6 +52,7 @@ def run(folder: Path) -> None:
         ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
         access_log=False,
         log_config=None,
+        http=Http,
         server_header=False,
         proxy_headers=False,
         lifespan="on",
@@ -60,6 +65,18 @@ def run(folder: Path) -> None:
             Server(options, app, tls).run(sockets=[listener])
         except SystemExit:  # how uvicorn says that the start failed
             raise getattr(app.state, "failure", None) or ConfigError("the service did not start") from None
+
+
+class Http(H11Protocol):
+    """HTTP/1.1 that answers with a code of ours also where no request could be read."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, and close."""
+        del msg
+        body = msgspec.json.encode(failure_of(MessageError("not an HTTP request")))
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):
