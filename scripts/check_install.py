@@ -22,12 +22,29 @@ NOBODY = 65534
 DEADLINE_S = 60
 
 
-def run(*command: str | Path, **options: Any) -> str:
+def run(*command: str | Path, **options: Any) -> str:  # noqa: ANN401 - those of subprocess.run
     """Run a step to its end; its failure is ours."""
     print("$", *command, flush=True)
     return subprocess.run(
         [str(part) for part in command], check=True, text=True, stdout=subprocess.PIPE, **options
     ).stdout
+
+
+def another_user() -> dict[str, Any]:
+    """Return how subprocess becomes somebody who owns nothing; nothing unless we are root."""
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def interpreter() -> str:
+    """Return a Python that another user can run: ours may lie in a home that is closed to them."""
+    for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        try:
+            enough = [candidate, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+            if subprocess.run(enough, check=False, cwd="/", **another_user()).returncode == 0:
+                return candidate
+        except OSError:
+            continue
+    raise SystemExit("no Python 3.11 or later that another user can run")
 
 
 def install(folder: Path) -> Path:
@@ -42,7 +59,7 @@ def install(folder: Path) -> Path:
         shutil.copy(ROOT / name, source / name)
     constraints = [part for name in ("dev", "go") for part in ("--build-constraint", f"requirements/{name}.txt")]
     run(uv, "build", "--quiet", "--wheel", "--out-dir", folder / "dist", *constraints, cwd=source)
-    run(uv, "venv", "--quiet", "--python", sys.executable, folder / "venv")
+    run(uv, "venv", "--quiet", "--python", interpreter(), folder / "venv")
     wheel = next((folder / "dist").glob("*.whl"))
     run(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", folder / "venv/bin/python", *locked, wheel)
     return folder / "venv/bin"
@@ -52,10 +69,9 @@ def check_services(commands: Path, folder: Path) -> None:
     """Run coordinator and node of an installation, as a user who owns nothing of it."""
     state = folder / "state"
     state.mkdir(mode=0o700)
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:
+    user = another_user()
+    if user:
         os.chown(state, NOBODY, NOBODY)
-        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
