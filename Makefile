@@ -38,7 +38,7 @@ PYTEST_ARGS ?= -q -n auto
 BENCH ?=
 ARGS ?=
 
-.PHONY: help setup demo test coverage check $(CHECKS) bench docs fmt lock wheel clean
+.PHONY: help setup demo test three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -52,6 +52,14 @@ test: setup
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 	@cd engine && $(GO) vet ./... && $(GO) test ./...
 
+#: make three-hosts  coordinator and three nodes on hosts of their own (network namespaces), by the how-to as written
+three-hosts: setup
+	@.venv/bin/python -m scripts.three_hosts
+
+#: make check-install  the steps of deploy/Containerfile without a container engine; both services as another user
+check-install: setup
+	@.venv/bin/python scripts/check_install.py
+
 #: make check     formatting, lint, types, import contracts, dead code, dependencies, Go
 check: $(CHECKS)
 	@echo "check: clean"
@@ -59,6 +67,10 @@ check: $(CHECKS)
 #: make bench     all benchmarks (BENCH=secure_sum for one); results in build/bench
 bench: setup .venv/bench.stamp
 	@.venv/bin/python -m benchmarks $(BENCH)
+
+#: make mutants-security  takes each defence out in turn and sees a test turn red (ARGS=name for one)
+mutants-security: setup
+	@.venv/bin/python scripts/mutants_security.py $(ARGS)
 
 #: make docs      runs every example of README and docs; rewrites the generated pages
 docs: setup
