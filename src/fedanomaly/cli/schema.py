@@ -88,8 +88,11 @@ def read_schema(file: Path) -> Schema:
 
     try:
         text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise SchemaError(f"no schema can be read from {file}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SchemaError(
+            f"no schema can be read from {file}: {reason}", hint="write one with: fedanomaly schema infer FILE"
+        ) from None
     return Schema.from_json(text) if file.suffix.lower() == ".json" else Schema.from_toml(text)
 
 

@@ -100,10 +100,14 @@ def _numbers(field: Column, column: pa.ChunkedArray) -> Floats:
     if pa.types.is_boolean(kind):
         column = column.cast(pa.uint8())
     elif not (_is_number(kind) or pa.types.is_null(kind)):
-        raise SchemaError(f"column {field.name!r} is {field.kind}, but holds {kind}")
+        raise SchemaError(f"column {field.name!r} is {field.kind}, but holds {_named(kind)}")
     # Integers beyond 2^53 and decimals lose their last digits, which no detector misses.
     numbers = column.cast(pa.float64(), safe=False)
     return pc.fill_null(numbers, float("nan")).to_numpy()
+
+
+def _named(kind: pa.DataType) -> str:
+    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else str(kind)
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -142,7 +146,7 @@ def _categorical(field: Column, column: pa.ChunkedArray, out: Floats) -> None:
 
 def _time(field: Column, column: pa.ChunkedArray, out: Floats) -> None:
     if not (pa.types.is_timestamp(column.type) or pa.types.is_null(column.type)):
-        raise SchemaError(f"column {field.name!r} is a time, but holds {column.type}")
+        raise SchemaError(f"column {field.name!r} is a time, but holds {_named(column.type)}")
     micros = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
     missing = micros.is_null().to_numpy()
     angle = np.mod(pc.fill_null(micros, 0).to_numpy() / 1e6, DAY_S) / DAY_S * (2 * np.pi)

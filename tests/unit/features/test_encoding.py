@@ -73,10 +73,10 @@ def test_numbers_may_be_levels():
 @pytest.mark.parametrize(
     ("column", "values", "text"),
     [
-        ("amount", pa.array(["a", "b", "secret-value"]), "amount.* is numeric, but holds string"),
+        ("amount", pa.array(["a", "b", "secret-value"]), "amount.* is numeric, but holds text"),
         ("amount", pa.array([1.0, np.inf, 2.0]), "amount.* infinite"),
         ("chip", pa.array([0, 1, 77]), "chip.* other numbers than 0 and 1"),
-        ("chip", pa.array(["a", "b", "c"]), "chip.* is boolean, but holds string"),
+        ("chip", pa.array(["a", "b", "c"]), "chip.* is boolean, but holds text"),
         ("channel", pa.array([[1], [2], [77]]), "channel.* is categorical, but holds list"),
         ("at", pa.array([1, 2, 77]), "at.* is a time, but holds int64"),
     ],
