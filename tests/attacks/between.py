@@ -9,15 +9,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from fedanomaly.coordinator import CoordinatorConfig, init_home
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.protocol import Enrol, Entry, Post, seal
 from fedanomaly.simulation import Party
 from fedanomaly.transport import CoordinatorClient, Patience
-from tests.unit.coordinator.conftest import found, serve
+from tests.unit.coordinator.conftest import Federation, free_port, serve
 from tests.unit.protocol.toy import ToyLearner, toy_rows
 
 ONCE = Patience(attempts=1, connect_timeout_s=5, io_timeout_s=5)
-NAMES = ("north", "south", "west")
+NAMES = ("north", "south", "west", "east")
 Answer = bytes | Iterable[bytes] | None
 """What is sent back instead, perhaps piece by piece; None breaks the connection."""
 
@@ -184,7 +185,7 @@ class Web:
         self.organisations: list[Organisation] = []
 
     def enrol(self) -> None:
-        for index, name in enumerate(NAMES):
+        for index, name in enumerate(NAMES[: self.federation.home.config.members]):
             own = ToyLearner(toy_rows(index))
             self.organisations.append(Organisation(self.federation, self.between.url, name, own))
 
@@ -206,9 +207,11 @@ class Web:
 
 
 @contextlib.contextmanager
-def web(folder) -> Iterator[Web]:
-    """Serve a coordinator and enrol three members through somebody in between; a key epoch is live."""
-    with found(folder) as federation, serve(federation.home) as app:
+def web(folder, members: int = 3) -> Iterator[Web]:
+    """Serve a coordinator and enrol members through somebody in between; a key epoch is live."""
+    config = CoordinatorConfig(name="test", members=members, listen_port=free_port())
+    federation = Federation(init_home(folder / "home", config))
+    with serve(federation.home) as app:
         made = Web(federation, app)
         try:
             made.enrol()
@@ -218,3 +221,5 @@ def web(folder) -> Iterator[Web]:
             made.between.close()
             for organisation in made.organisations:
                 organisation.member.close()
+    for client in federation.clients:
+        client.close()
