@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -95,7 +96,7 @@ class Schema:
         object.__setattr__(self, "fields", tuple(self.fields))
         if not self.fields:
             raise SchemaError("a schema needs at least one column")
-        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        twice = sorted(name for name, times in Counter(self.columns).items() if times > 1)
         if twice:
             raise _wrong(twice[0], "is described twice", "keep one description")
         if self.n_features > MOST_FEATURES:
