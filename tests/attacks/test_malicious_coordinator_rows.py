@@ -69,6 +69,20 @@ def test_naming_the_smaller_set_as_fixed_does_not_help(federation):
     assert not round_.contributions
 
 
+def test_leaving_out_more_than_t_members_does_not_help(federation):
+    """Three of seven are left out: what is left of the two sums would be the sum of these three."""
+    fed = federation(7, 2)
+    assert fed.train(toy_request(1)).state is JobState.ACCEPTED
+    asked(fed, 2)
+    round_ = until(fed, "joining")
+    listen(fed)
+    sent = recorded(fed)
+    say(fed, manifest_of(round_, (1, 2, 3, 4), fixed=(1, 2, 3, 4)))
+    listen(fed)
+    assert private(sent) == []
+    assert "another set was opened before" in str(fed.errors[-1][1])
+
+
 def test_too_few_members_with_new_rows_leave_the_others_exposed_and_are_refused(federation):
     fed = federation(4, 2)
     assert fed.train(toy_request(1)).state is JobState.ACCEPTED

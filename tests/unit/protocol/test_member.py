@@ -319,3 +319,16 @@ def test_a_masked_sum_is_decoded_once_and_a_step_has_one_accepted_round(federati
         ledger.accepted(other)
     with pytest.raises(ReplayError):
         ledger.vote(first.posted, b"another vote")
+
+
+def test_the_group_keys_of_a_finished_job_are_gone_in_memory_and_at_rest(federation):
+    fed = federation(3, 2)
+    job = fed.train(toy_request())
+    assert job.state is JobState.ACCEPTED
+    setup, epoch = fed.members["org-0"]._setup, job.epoch
+    kept = setup._load(epoch.digest + b"live", epoch, 1)
+    for secrets in (setup.secrets(epoch, fed.blobs.__getitem__), kept):
+        with pytest.raises(RefusedError):
+            secrets.tag(job.number, b"state")
+        assert secrets.tag(job.number + 1, b"state")
+    kept.close()

@@ -134,6 +134,25 @@ def test_a_join_is_spent_by_one_manifest(federation):
         member._desk.ledger.contribute(twin, secrets, me=1, quota=1 << 27, certified={})
 
 
+def test_a_void_manifest_has_spent_its_joins_all_the_same(federation):
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "joining")
+    listen(fed)
+    say(fed, manifest_of(round_, (1, 2, 3, 4)))
+    fed.step(fed.parties[0])
+    say(fed, Abandon(manifest=round_.posted.hash, reason="test"))
+    listen(fed)
+    assert round_.certificate().void
+    twin = copy.copy(round_)
+    twin.manifest = Manifest.from_bytes(manifest_of(round_, (1, 2, 3)).manifest)
+    log = fed.coordinator.transcript
+    member = fed.members["org-0"]
+    secrets = member._setup.secrets(log.epoch, fed.blobs.__getitem__)
+    with pytest.raises(ReplayError):
+        member._desk.ledger.contribute(twin, secrets, me=1, quota=1 << 27, certified=log.rounds)
+
+
 def test_the_quota_of_a_key_epoch_is_enforced_by_every_member_itself(federation):
     """A self-test is not declined: its rounds end void, and the epoch does not live."""
     fed = federation(3, 2, enrol=False, quota=40, attempts=1)
