@@ -139,7 +139,7 @@ def test_both_services_tell_prometheus_what_the_log_says(trained):
     assert value_of(own, 'fedanomaly_node_jobs{state="accepted"}') == 1
     assert value_of(own, 'fedanomaly_node_epoch_state{state="live"}') == 1
     for name in NAMES:
-        assert name not in text
+        assert f'"{name}"' not in text
 
 
 def test_a_supervisor_needs_no_token_for_health_and_everybody_else_does(trained):
