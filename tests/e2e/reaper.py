@@ -112,7 +112,7 @@ def in_coordinator(reaper: Reaper) -> None:
 
     EnvelopeLog.append, Coordinator.accept = appending, accepted
     reaper.wrap(EnvelopeLog, "append", lambda data, *_rest: f":{Envelope.from_bytes(data).kind}")
-    for name in ("complete", "keep", "put"):
+    for name in ("complete", "keep", "store", "remove"):
         reaper.wrap(BlobStore, name, lambda *_any: "")
 
 
