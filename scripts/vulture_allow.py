@@ -68,5 +68,8 @@ voted
 ap
 recall
 
+# storage: what tarfile reads of a file's head
+mtime
+
 # types: numpy's flag that makes an array constant
 writeable

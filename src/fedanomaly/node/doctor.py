@@ -96,8 +96,8 @@ def _settings(home: Home) -> Iterator[Check]:
 def _copies(home: Home, told: Mapping[str, Any] | None) -> Iterator[Check]:
     mark = restored(home)
     if mark is not None:
-        day = time.strftime("%Y-%m-%d", time.gmtime(mark.restored_at))
-        yield warn("restored", f"on {day}: rows of the backup are not summed again", NEW_ROWS)
+        day, of = (time.strftime("%Y-%m-%d", time.gmtime(at)) for at in (mark.restored_at, mark.backup_at))
+        yield warn("restored", f"on {day}, from a backup of {of} whose rows are not summed again", NEW_ROWS)
     if told and told["held_back"]:
         yield fail(
             "data sets", f"held back, for this node was restored or copied: {', '.join(told['held_back'])}", NEW_ROWS
