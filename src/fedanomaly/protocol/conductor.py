@@ -71,12 +71,13 @@ class Conductor:
             return self._void(round_, "too few members joined")
         if not set(fixed) <= set(joined):
             return self._void(round_, "a member of the job's fixed set did not join")
+        joined = fixed or joined  # whoever is outside a fixed set cannot contribute, so it cannot decrypt either
         previous = point.previous if point else None
         certificate = previous.certificate() if previous else None
         manifest = Manifest.build(
             round_.ask,
             joins=tuple(round_.joins[index] for index in joined),
-            decryptors=_decryptors(joined, fixed, round_.ask.threshold),
+            decryptors=joined[: round_.ask.threshold + 2],
             fixed=fixed,
             previous=previous.opened.attachment if previous and previous.opened else NO_TAG,
             certificate=write_all(certificate.statements) if certificate else b"",
@@ -155,11 +156,3 @@ class Conductor:
 
     def _outcome(self, round_: Round, outcome: RoundState, reason: str) -> Post:
         return self._say(Outcome(ask=round_.ask.digest, outcome=outcome.value, reason=reason))
-
-
-def _decryptors(joined: tuple[int, ...], fixed: tuple[int, ...], threshold: int) -> tuple[int, ...]:
-    """Choose min(|J|, t + 2) decryptors, those who must contribute anyway first."""
-    wanted = min(len(joined), threshold + 2)
-    first = [index for index in joined if index in fixed]
-    rest = [index for index in joined if index not in fixed]
-    return tuple(sorted((first + rest)[:wanted]))

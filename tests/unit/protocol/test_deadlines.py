@@ -99,8 +99,8 @@ def test_a_decryptor_that_does_not_contribute_ends_the_round(federation):
     assert job_of(fed).rounds[-1].contributors == (2, 3, 4, 5, 6)
 
 
-def test_a_decryptor_outside_the_fixed_set_is_waited_for(federation):
-    """A second job over rows that were opened without it: it decrypts, and is not added."""
+def test_a_member_outside_the_fixed_set_is_not_drawn_into_the_round(federation):
+    """A second job over rows that were opened without it: it could not contribute, so it is no decryptor."""
     fed = federation(5, 3)
     asked(fed, 1)
     first = until(fed, "announced")
@@ -113,13 +113,12 @@ def test_a_decryptor_outside_the_fixed_set_is_waited_for(federation):
     fed.pump()
     asked(fed, 2)
     second = until(fed, "collecting")
-    assert second.posted.fixed == (1, 2, 3, 4)
-    assert second.posted.decryptors == (1, 2, 3, 4, 5)
-    listen(fed, "org-0", "org-1", "org-2", "org-3")
-    assert next_post(fed) is None
-    assert second.waiting_for(()) == (5,)
+    assert second.joins.keys() == {1, 2, 3, 4, 5}
+    assert second.posted.fixed == second.posted.joined == second.posted.decryptors == (1, 2, 3, 4)
     fed.pump()
     assert job_of(fed, 2).state is JobState.ACCEPTED
+    assert len(job_of(fed, 2).rounds) == 2
+    assert not job_of(fed, 2).declined
 
 
 def test_a_decryptor_that_says_void_ends_the_round(federation):
