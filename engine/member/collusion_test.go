@@ -289,8 +289,9 @@ func TestDifferencesOfTwoRoundsAndOfTwoAnswersSayNothing(t *testing.T) {
 		expect("shares of two rounds", first.minus(once, second.bare(j, second.all())), true)
 		other := first.bare(j, []int{1, 2, 3, 4, 5})
 		expect("shares for two sets", first.minus(once, other), true)
-		known := first.times(first.own[5].ringOf(4096).openingKey(first.mf.Decryptors, []int{6}, 5))
-		expect("and with what is known of the difference", first.plus(first.minus(once, other), known), true)
+		// The difference of the sets is colluder 6, who dealt this key share itself.
+		known := first.times(f.members[j-1].ringOf(4096).openingKey(first.mf.Decryptors, []int{6}, j))
+		expect("and with what is known of the difference", first.minus(first.minus(once, other), known), true)
 	}
 }
 

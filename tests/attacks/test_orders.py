@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from fedanomaly.errors import FedAnomalyError
+from fedanomaly.errors import FedAnomalyError, ReplayError
 from fedanomaly.protocol import Envelope, seal
 from fedanomaly.protocol.messages import Abandon, Close, Opened, Outcome
 from tests.attacks.evidence import convicted
@@ -104,6 +104,20 @@ def test_in_every_order_of_manifests_one_contribution_leaves(federation):
     assert len(ciphertexts) == 3
     guilty = convicted([*manifests, *(entry.envelope for entry in fed.log)])
     assert guilty == {(fed._identity.public_key, "manifest")}
+
+
+@pytest.mark.parametrize("reason", ["", "a reason"])
+def test_a_manifest_that_was_given_up_is_not_closed_any_more_whatever_the_reason(federation, reason):
+    fed = federation(4, 2)
+    asked(fed)
+    round_ = until(fed, "collecting")
+    listen(fed)
+    digests = tuple(round_.contributions[index].attachment for index in (1, 2, 3, 4))
+    fork = Fork(fed, "org-0")
+    assert fork.say(Abandon(manifest=round_.posted.hash, reason=reason)) is None
+    close = Close(manifest=round_.posted.hash, contributors=(1, 2, 3, 4), contributions=digests)
+    assert isinstance(fork.say(close), ReplayError)
+    assert private(fork.answers()) == []
 
 
 def test_two_sets_shown_to_two_members_convict_the_coordinator(federation):

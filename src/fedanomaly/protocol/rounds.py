@@ -243,7 +243,7 @@ class Round:
     def on_contribution(self, member: int, message: ContributionPost, envelope: Envelope) -> Apply:
         """Check a contribution: of a joined member, once, before the close."""
         manifest = self.of(message.manifest)
-        if self.close or self.abandoned or self.outcome:
+        if self.close or self.abandoned is not None or self.outcome:
             raise ProtocolError("the round is closed")
         if manifest.join_of(member) is None:
             raise ProtocolError("only who joined contributes")
@@ -256,7 +256,7 @@ class Round:
     def on_close(self, message: Close) -> Apply:
         """Check a close: once, a set that may be opened, of what has arrived."""
         manifest = self.of(message.manifest)
-        if self.close or self.abandoned or self.outcome:
+        if self.close or self.abandoned is not None or self.outcome:
             raise ReplayError("the round is closed")
         if not manifest.may_open(message.contributors):
             raise ProtocolError("this set may not be opened")
