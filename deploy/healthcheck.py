@@ -1,6 +1,7 @@
 """Exit status 0 if the service of FEDANOMALY_HOME answers; for a container's health check.
 
-A coordinator must be ready (`/healthz/ready`), a node must answer on its loopback API.
+A coordinator must be ready (`/healthz/ready`). A node must live (`/healthz/live`): that
+its coordinator is away is nothing that a restart would mend.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ def coordinator_is_ready(home: Path) -> bool:
 
 
 def node_answers(home: Path) -> bool:
-    """Ask the loopback API; any answer will do, since it answers nobody without the token."""
+    """Ask the loopback API."""
     address = Home(home).address
     if address is None:
         return False
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=TIMEOUT_S)
-    connection.request("GET", "/")
-    return connection.getresponse().status < http.client.INTERNAL_SERVER_ERROR
+    connection.request("GET", "/healthz/live")
+    return connection.getresponse().status == http.client.OK
 
 
 def main() -> int:
