@@ -109,14 +109,14 @@ member_routes = APIRouter(prefix="/v1")
 @open_routes.get("/healthz/live")
 async def live() -> Response:
     """Answer as long as the process runs."""
-    return Response("ok\n")
+    return Response("ok\n", media_type="text/plain")
 
 
 @open_routes.get("/healthz/ready")
 async def ready(service: Running) -> Response:
     """Answer once requests can be served."""
     await service.check_ready()
-    return Response("ok\n")
+    return Response("ok\n", media_type="text/plain")
 
 
 @open_routes.get("/v1/federation")

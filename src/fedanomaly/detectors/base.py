@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from fedanomaly.detectors.cells import number
 from fedanomaly.detectors.scaling import Scaling
@@ -80,6 +80,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    _knows_names = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
     }
@@ -196,6 +197,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if self.next_step(state) is not None:
             raise DataError("this state is not trained yet", hint="run its remaining steps first")
         fitted: Self = type(self)(**self.get_params(deep=False))
+        fitted._knows_names = False
         return fitted._learnt(state)
 
     # The contract of scikit-learn.
@@ -282,7 +284,14 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _checked(self, X: npt.ArrayLike) -> Floats:
         check_is_fitted(self, "state_")
-        return self._validated(X, reset=False, ensure_min_samples=0)
+        if self._knows_names:
+            return self._validated(X, reset=False, ensure_min_samples=0)
+        # Trained from sums: names of columns are the schema's business, and no reason to warn.
+        how: Any = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": 0}
+        rows = check_array(X, estimator=self, **how)
+        if rows.shape[1] != self.n_features_in_:
+            raise ShapeError(f"X has {rows.shape[1]} features, but {type(self).__name__} learnt {self.n_features_in_}")
+        return cast("Floats", rows)
 
     def _validated(self, X: Any, **how: Any) -> Floats:  # noqa: ANN401 - passed on
         return cast("Floats", validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", **how))

@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from fedanomaly import __version__
-from fedanomaly.errors import CapacityError, DataError, FedAnomalyError, NotFoundError, UnavailableError
+from fedanomaly.errors import CapacityError, ConfigError, DataError, FedAnomalyError, NotFoundError, UnavailableError
 from fedanomaly.node.guard import Guard
 from fedanomaly.node.health import add_health
 from fedanomaly.node.service import NodeService
@@ -73,6 +74,7 @@ def create_app(service: NodeService, token: str) -> FastAPI:
     app.add_middleware(Guard, token=token)
     app.add_exception_handler(FedAnomalyError, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _unexpected(service))
     add_health(app, service)
     _add_reading(app, service)
@@ -188,7 +190,8 @@ async def _failed(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, FedAnomalyError):
         raise error
     return _answer(
-        status_of(error),
+        # What the operator must change is what the caller sent: nobody else sets anything here.
+        422 if type(error) is ConfigError else status_of(error),
         code=error.code,
         message=Exception.__str__(error),
         hint=error.hint,
@@ -205,6 +208,14 @@ def _unexpected(service: NodeService) -> Callable[[Request, Exception], Awaitabl
         told = FedAnomalyError("unexpected")
         return _answer(500, code=told.code, message=told.public, hint=None, retry_after_s=None)
 
+    return answer
+
+
+async def _no_route(_request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    answer = _answer(status, code=NotFoundError.code, message="no such route", hint=None, retry_after_s=None)
+    answer.headers.update(headers)
     return answer
 
 

@@ -22,14 +22,14 @@ def add_health(app: FastAPI, service: NodeService) -> None:
         """Answer as long as the node works."""
         if not service.alive:
             raise UnavailableError("the node's loop has ended", hint="start the node again")
-        return Response("ok\n")
+        return Response("ok\n", media_type="text/plain")
 
     @app.get("/healthz/ready", include_in_schema=False)
     def ready() -> Response:
         """Answer while the coordinator is reached and the node follows its log."""
         if not service.status.connected:
             raise UnavailableError("the coordinator is not reached, or its log is not followed", retry_after_s=5.0)
-        return Response("ok\n")
+        return Response("ok\n", media_type="text/plain")
 
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from fedanomaly.errors import ConfigError, KeystoreError, MessageError, NotFoundError
+from fedanomaly.errors import DataError, KeystoreError, MessageError, NotFoundError
 from fedanomaly.node.durable import make_folder
 from fedanomaly.node.keystore import Keystore, Sealer
 from fedanomaly.storage import write_durably
@@ -193,11 +193,12 @@ def check_model_name(name: str) -> str:
 
     Raises
     ------
-    ConfigError
+    DataError
         If it is not.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(
-            "a name has 1 to 64 letters, digits, dots, dashes and underscores, and starts with a letter or digit"
+        raise DataError(
+            "a name has 1 to 64 letters, digits, dots, dashes and underscores, and starts with a letter or digit",
+            hint="choose another name for the data set or the model",
         )
     return name

@@ -104,6 +104,16 @@ def request_for(detector: Detector, *, model: str, dataset: str, schema: bytes) 
     )
 
 
+def _numbers(number: int, part: npt.ArrayLike) -> Floats:
+    try:
+        rows = np.asarray(part, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"part {number} is no array of numbers", hint="encode texts and times first") from None
+    if rows.shape[:1] == (0,):
+        raise DataError(f"part {number} has no rows", hint="leave it out")
+    return rows
+
+
 def simulate(detector: Detector, parts: Sequence[npt.ArrayLike], *, decryption_threshold: int = 2) -> Run:
     """Train a detector over several organisations' data under threshold encryption.
 
@@ -142,7 +152,7 @@ def simulate(detector: Detector, parts: Sequence[npt.ArrayLike], *, decryption_t
     >>> run.max_abs_difference
     0.0
     """
-    arrays = [np.asarray(part, dtype=np.float64) for part in parts]
+    arrays = [_numbers(number, part) for number, part in enumerate(parts)]
     if any(array.ndim != 2 or array.shape[1] != arrays[0].shape[1] for array in arrays):
         raise ShapeError("every part must be an array of shape (n_samples, n_features) with the same columns")
     settings = Settings(name="simulation", members=len(arrays), threshold=decryption_threshold)

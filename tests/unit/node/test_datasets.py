@@ -4,7 +4,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from fedanomaly.errors import ConfigError, DataError, KeystoreError, NotFoundError, SchemaError
+from fedanomaly.errors import DataError, KeystoreError, NotFoundError, SchemaError
 from fedanomaly.features import encode
 from fedanomaly.node.datasets import KEPT_SNAPSHOTS, Datasets, Plan
 from fedanomaly.node.encoding import types_of
@@ -206,7 +206,7 @@ def test_a_share_that_cannot_be_held_out_is_refused(fraction):
 
 
 def test_a_name_that_is_no_file_name_is_refused(datasets, source):
-    with pytest.raises(ConfigError):
+    with pytest.raises(DataError):
         datasets.add("../payments", source, PLAN)
 
 

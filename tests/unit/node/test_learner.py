@@ -87,7 +87,7 @@ def test_a_request_holds_every_parameter_in_canonical_form(learners):
         ({"detector": "unknown"}, NotFoundError),
         ({"params": {"contamination": 7}}, ConfigError),
         ({"params": {"unknown": 7}}, ConfigError),
-        ({"model": "a/b"}, ConfigError),
+        ({"model": "a/b"}, DataError),
     ],
 )
 def test_what_this_node_could_not_do_itself_is_not_asked_for(learners, changes, error):

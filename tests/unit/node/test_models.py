@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from fedanomaly.errors import ConfigError, KeystoreError, NotFoundError
+from fedanomaly.errors import DataError, KeystoreError, NotFoundError
 from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
 from fedanomaly.types import State
 
@@ -74,7 +74,7 @@ def test_an_unknown_model_is_not_found(store, version):
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x" * 65, "a b"])
 def test_a_name_that_is_no_file_name_is_refused(store, name):
-    with pytest.raises(ConfigError):
+    with pytest.raises(DataError):
         store.add(lineage(name), STATE)
 
 
