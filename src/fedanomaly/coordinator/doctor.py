@@ -5,6 +5,7 @@ It reads and asks, and changes nothing, so it may run beside the coordinator.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from fedanomaly.coordinator.home import Home
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.operations import checks
 from fedanomaly.operations.checks import Check, fail, failed, ok, warn
-from fedanomaly.protocol import NO_ATTACHMENT, Entry, Envelope, Transcript
+from fedanomaly.protocol import NO_ATTACHMENT, Entry, Envelope, Transcript, unneeded
 from fedanomaly.storage.tables import SCHEMA_VERSION
 from fedanomaly.transport.trust import client_context
 from fedanomaly.transport.verification import MAX_SKEW_S
@@ -59,7 +60,8 @@ def _certificate(certificate: Path, key: Path) -> Iterator[Check]:
 def _log(home: Home) -> Iterator[Check]:
     """Check that the log folds, names attachments that are there, and where the federation stands."""
     log = Transcript(home.federation, home.identity.public_key)
-    refused = missing = 0
+    refused = 0
+    named: set[bytes] = set()
     last_at = 0.0
     try:
         with closing(sqlite3.connect(f"{home.database_path.resolve().as_uri()}?mode=ro", uri=True)) as database:
@@ -72,7 +74,7 @@ def _log(home: Home) -> Iterator[Check]:
                 except FedAnomalyError:
                     refused += 1
                     log.skip(entry)
-                missing += envelope.attachment != NO_ATTACHMENT and not _is_kept(home, envelope.attachment)
+                named.add(envelope.attachment)
     except (sqlite3.Error, FedAnomalyError) as error:
         yield fail("log", f"cannot be read: {error}", "restore a backup")
         return
@@ -84,10 +86,13 @@ def _log(home: Home) -> Iterator[Check]:
         yield fail("log", f"{refused} of {log.head} entries break the rules", "restore a backup")
     else:
         yield ok("log", f"{log.head} entries, all in order")
+    everybody = dict.fromkeys(log.members, math.inf)
+    wanted = named - {NO_ATTACHMENT} - unneeded(log, time.time(), everybody)
+    missing = sum(not _is_kept(home, digest) for digest in wanted)
     if missing:
-        yield fail("attachments", f"{missing} that the log names are missing", "restore a backup")
+        yield fail("attachments", f"{missing} that are still needed are missing", "restore a backup")
     else:
-        yield ok("attachments", "all that the log names are there")
+        yield ok("attachments", "all that are still needed are there")
     if last_at > time.time() + MAX_SKEW_S:
         yield fail("clock", "the last entry of the log lies in the future", "set the clock by NTP")
     elif last_at:

@@ -16,11 +16,12 @@ from typing import Self
 
 import structlog
 
+from fedanomaly.coordinator.clock import ForwardClock
 from fedanomaly.coordinator.home import Home
 from fedanomaly.coordinator.metrics import Metrics
 from fedanomaly.coordinator.progress import status_of
 from fedanomaly.errors import FedAnomalyError, InvitationError, RefusedError, ReplayError, UnavailableError
-from fedanomaly.protocol import NO_ATTACHMENT, Coordinator, Enrol, Entry, Envelope, Post, Transcript
+from fedanomaly.protocol import NO_ATTACHMENT, Coordinator, Enrol, Entry, Envelope, Post, Transcript, unneeded
 from fedanomaly.storage import BlobStore
 from fedanomaly.storage.envelopes import EnvelopeLog, Record
 from fedanomaly.transport.invitations import secret_hash
@@ -42,6 +43,7 @@ FEED_ENTRIES = 500
 FOLD_ENTRIES = 200
 MAX_WAITING_OF_ONE_MEMBER = 8
 STAGED_BLOBS = 4
+SWEEP_S = 600.0
 
 log = structlog.get_logger("fedanomaly.coordinator")
 
@@ -73,13 +75,14 @@ class Service:
         self.verifier = RequestVerifier(home.federation, self.transcript.members.__contains__, clock)
         self._home = home
         self._envelopes = envelopes
-        self._clock = clock
-        self._last_at = 0.0
+        self._now = ForwardClock(clock)
         self._lock = asyncio.Lock()
         self._grown = asyncio.Event()
         self._stopping = False
         self._trouble = ""
         self._waiting: Counter[bytes] = Counter()
+        self._seen: dict[bytes, float] = {}
+        self._swept_at = 0.0
         self._metrics = metrics
         metrics.watch(home, self.transcript, self._waiting.total)
 
@@ -140,6 +143,8 @@ class Service:
 
     async def feed(self, member: bytes, after: int, wait_s: float) -> Feed:
         """Return what follows position `after`; wait for it, but not for ever."""
+        if after >= self.transcript.head:
+            self._seen[member] = self._now()
         grown = self._grown
         may_wait = wait_s > 0 and not self._stopping and self._waiting[member] < MAX_WAITING_OF_ONE_MEMBER
         if may_wait and self.transcript.head == after:  # who is ahead of it must hear so at once
@@ -231,9 +236,17 @@ class Service:
             await self._append(self._coordinator.new_epoch().envelope)
 
     async def tick(self) -> None:
-        """Append what has become due."""
+        """Append what has become due, and now and then remove what nobody needs any more."""
         async with self._lock:
             await self._advance()
+            if self._now() >= self._swept_at + SWEEP_S:
+                self._swept_at = self._now()
+                await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
+        gone = [self.blobs.remove(digest) for digest in unneeded(self.transcript, self._now(), self._seen)]
+        if any(gone):
+            log.info("swept", blobs=sum(gone))
 
     def _check(self, envelope: Envelope) -> None:
         attachment = None
@@ -274,14 +287,10 @@ class Service:
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 
-    def _now(self) -> float:
-        """Return the time, which never runs backwards in the log: deadlines count from it."""
-        return max(self._last_at, self._clock())
-
     def _fold(self, records: Sequence[Record]) -> None:
         for record in records:
             entry = Entry(record.seq, record.received_at, Envelope.from_bytes(record.data))
-            self._last_at = max(self._last_at, record.received_at)
+            self._now.not_before(record.received_at)
             try:
                 self._coordinator.accept(entry)
                 self._metrics.folded(entry)

@@ -12,6 +12,7 @@ from fedanomaly.protocol.epochs import Epoch, EpochState
 from fedanomaly.protocol.jobs import Job, JobState
 from fedanomaly.protocol.member import Member
 from fedanomaly.protocol.messages import Enrol, JobEnd, JobRequest, Message
+from fedanomaly.protocol.retention import unneeded
 from fedanomaly.protocol.rounds import Round, RoundState
 from fedanomaly.protocol.settings import Policy, Settings
 from fedanomaly.protocol.transcript import Transcript
@@ -44,4 +45,5 @@ __all__ = [
     "Transcript",
     "Vault",
     "seal",
+    "unneeded",
 ]

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from fedanomaly.coordinator import read_status, run
-from fedanomaly.coordinator.service import Service
+from fedanomaly.coordinator.service import SWEEP_S, Service
 from fedanomaly.errors import ConfigError, UnavailableError
 from fedanomaly.protocol import Envelope
 from fedanomaly.storage.envelopes import EnvelopeLog
@@ -268,3 +268,30 @@ def test_the_status_can_be_read_while_the_home_is_served(federation):
     with serve(federation.home):
         _, client = federation.enrol("north")
         assert read_status(federation.home.folder) == client.status()
+
+
+def test_what_nobody_needs_is_removed_now_and_then(federation, monkeypatch):
+    clock = [1000.0]
+
+    async def sweep() -> None:
+        service = await Service.open(federation.home, lambda: clock[0])
+        spent, kept = (service.blobs.store([data]).digest for data in (b"spent", b"kept"))
+        monkeypatch.setattr("fedanomaly.coordinator.service.unneeded", lambda *_: {spent})
+        await service.tick()
+        assert service.blobs.has(spent)  # it has looked when it was opened
+        clock[0] += SWEEP_S
+        await service.tick()
+        assert (service.blobs.has(spent), service.blobs.has(kept)) == (False, True)
+        await service.close()
+
+    asyncio.run(sweep())
+
+
+def test_a_member_is_seen_when_it_has_all_of_the_log(federation):
+    with serve(federation.home) as app:
+        identity, client = federation.enrol("north")
+        seen, head = app.state.service._seen, app.state.service.transcript.head
+        client.feed(head - 1)
+        assert identity.public_key not in seen
+        client.feed(head)
+        assert seen[identity.public_key] > 0
