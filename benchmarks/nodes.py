@@ -60,8 +60,8 @@ class Nodes:
         homes = [self._home(name, table) for name, table in zip(self.names, tables, strict=True)]
         begun = time.perf_counter()
         for name, home in zip(self.names, homes, strict=True):
-            arguments = ("node", "run", "--home", str(home.folder), "--passphrase-file", str(services.passphrase_file))
-            services.start(name, home.folder, *arguments)
+            arguments = ("node", "run", "--home", str(home.root), "--passphrase-file", str(services.passphrase_file))
+            services.start(name, home.root, *arguments)
         wait_for(lambda: all(home.address is not None for home in homes), services, TIMEOUT_S)
         self.start_s = time.perf_counter() - begun
         self.clients = [running_node(home) for home in homes]

@@ -123,7 +123,8 @@ def in_process(members: int) -> dict[str, Any]:
     for make in DETECTORS:
         detector = make()
         parties = [
-            Party(f"org-{index}", lambda _, own=ArrayLearner(detector, part): own) for index, part in enumerate(parts)
+            Party(f"org-{index}", lambda _, part=part, detector=detector: ArrayLearner(detector, part))
+            for index, part in enumerate(parts)
         ]
         federation = Federation(Settings(name="bench", members=members, threshold=2), parties)
         try:

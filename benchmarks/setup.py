@@ -27,7 +27,6 @@ SIZES = (3, 10, 20, 30)
 CHECKED = 45
 FORETOLD = 100
 PROCESSES = 3
-SET_UP = ("epoch-call", "job-end")
 
 
 def threshold_of(members: int) -> int:
