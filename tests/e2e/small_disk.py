@@ -75,5 +75,3 @@ def on_a_small_disk(test: Callable[[Path, SmallDisk], None]) -> Callable[[Path],
 
     run.__name__, run.__doc__ = test.__name__, test.__doc__
     return run
-
-

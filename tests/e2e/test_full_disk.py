@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from scripts.check_ledgers import violations
 
 from fedanomaly.cli.demo.processes import Services
 from fedanomaly.errors import StorageError, UnavailableError
 from fedanomaly.node.home import Home
-from scripts.check_ledgers import violations
+from fedanomaly.storage import SealedRows, write_durably
 from tests.e2e.nursery import Nursery
 from tests.e2e.realm import PASSPHRASE, Realm, until
 from tests.e2e.recorder import Recorder
@@ -97,7 +98,7 @@ def test_a_node_with_a_full_disk_says_so_and_goes_on_once_there_is_room(tmp_path
         for name in NAMES:
             realm.kept(name, job)
         log = (tmp_path / "west.log").read_text()
-        assert "FA502: the ledger did not take the write" in log
+        assert "FA502" in log
         assert "disk-usable" in log
         assert "coordinator-unreachable" not in log
         known = sorted(path.name for path in (realm.home("west") / "data").iterdir())
@@ -106,3 +107,22 @@ def test_a_node_with_a_full_disk_says_so_and_goes_on_once_there_is_room(tmp_path
             realm.add("west", "readings", seed=99, rows=50_000)
         disk.free()
         assert sorted(path.name for path in (realm.home("west") / "data").iterdir()) == known
+
+
+@on_a_small_disk
+def test_a_ledger_and_a_file_on_a_full_disk_take_nothing_and_keep_what_they_have(tmp_path, disk):
+    file, large = disk.folder / "file", bytes(1 << 16)
+    with SealedRows(disk.folder / "rows.sqlite", bytes(32)) as rows:
+        rows.put([("kind", b"before", b"value")])
+        write_durably(file, b"before")
+        disk.fill()
+        with pytest.raises(StorageError, match="FA502: the ledger did not take the write"):
+            rows.put([("kind", b"small", b"value"), ("kind", b"large", large)])
+        with pytest.raises(StorageError, match="FA502: file cannot be written|FA502: a file in small"):
+            write_durably(file, large)
+        assert dict(rows.all("kind")) == {b"before": b"value"}
+        assert file.read_bytes() == b"before"
+        disk.free()
+        rows.put([("kind", b"large", large)])
+        assert rows.get("kind", b"small") is None
+    assert sorted(path.name for path in disk.folder.iterdir()) == ["file", "rows.sqlite"]
