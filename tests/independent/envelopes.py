@@ -32,6 +32,7 @@ BODIES = {
     "hello": "call:hash nonce:hash hello:bytes",
     "roster": "call:hash hellos:hashes",
     "roster-accept": "roster:hash",
+    "objection": "roster:hash about:int what:text",
     "deal": "roster:hash receiver:int",
     "confirm": "epoch:hash tag:hash",
     "job-request": "request:bytes model:text dataset:text detector:text version:int params:text schema:hash",

@@ -26,6 +26,7 @@ class Epoch:
     accepts: set[int] = field(default_factory=set)
     deals: dict[tuple[int, int], Envelope] = field(default_factory=dict)
     confirms: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    objections: set[tuple[int, int]] = field(default_factory=set)
     tested: bool = False
 
     @property
@@ -202,6 +203,14 @@ class Log:
         epoch, member = self._seat(envelope)
         need(message.epoch == epoch.id and member not in epoch.confirms, "another epoch, or confirmed already")
         epoch.confirms[member] = (message.epoch, message.tag)
+
+    def _objection(self, message: SimpleNamespace, envelope: Envelope) -> None:
+        epoch, member = self._seat(envelope)
+        need(message.roster == epoch.roster and len(epoch.accepts) == epoch.members, "the roster is not accepted")
+        need(not epoch.confirmed and message.what in ("hello", "deal"), "nothing to object to")
+        need(1 <= message.about <= epoch.members and message.about != member, "a member objects to another one")
+        need((member, message.about) not in epoch.objections, "objected already")
+        epoch.objections.add((member, message.about))
 
     # Jobs
 
