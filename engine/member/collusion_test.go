@@ -292,6 +292,10 @@ func TestDifferencesOfTwoRoundsAndOfTwoAnswersSayNothing(t *testing.T) {
 		// The difference of the sets is colluder 6, who dealt this key share itself.
 		known := first.times(f.members[j-1].ringOf(4096).openingKey(first.mf.Decryptors, []int{6}, j))
 		expect("and with what is known of the difference", first.minus(first.minus(once, other), known), true)
+		if j != first.mf.Decryptors[0] { // as sent: masks that do not depend on the set would cancel
+			sent := first.minus(first.of(first.share(j, first.all())), first.of(first.share(j, []int{1, 2, 3, 4, 5})))
+			expect("shares for two sets as sent, less what is known", first.minus(sent, known), true)
+		}
 	}
 }
 
