@@ -38,7 +38,7 @@ PYTEST_ARGS ?= -q -n auto
 BENCH ?=
 ARGS ?=
 
-.PHONY: help setup demo test three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
+.PHONY: help setup demo test kill9 chaos three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -51,6 +51,14 @@ demo: setup
 test: setup
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 	@cd engine && $(GO) vet ./... && $(GO) test ./...
+
+#: make kill9     kill -9 of real processes at every state, and around everything durable or sent
+kill9: setup
+	@FEDANOMALY_KILL9=1 .venv/bin/python -m pytest -q tests/e2e/test_kill_nine.py
+
+#: make chaos     ten minutes of kills, cuts, slow networks and full disks; 20 rounds and all ledgers hold (MINUTES ROUNDS SEED)
+chaos: setup
+	@.venv/bin/python -m tests.e2e.chaos --minutes $(or $(MINUTES),10) --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)
 
 #: make three-hosts  coordinator and three nodes on hosts of their own (network namespaces), by the how-to as written
 three-hosts: setup
