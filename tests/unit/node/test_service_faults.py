@@ -41,6 +41,21 @@ def test_a_coordinator_that_does_not_answer_is_told_and_tried_again(service, mon
     assert not service.status.connected
 
 
+def test_a_coordinator_that_stays_away_is_told_once_and_again_when_it_goes_away_again(service, monkeypatch):
+    with monkeypatch.context() as away:
+        away.setattr(service._client, "feed", raising(UnavailableError("nobody")))
+        for _ in range(3):
+            assert not service._turn(0.0)
+    assert len(problems(service)) == 1
+
+    assert service._turn(0.0)
+    monkeypatch.setattr(service._client, "feed", raising(UnavailableError("nobody")))
+    for _ in range(3):
+        assert not service._turn(0.0)
+
+    assert len(problems(service)) == 2
+
+
 def test_what_nobody_expected_of_the_other_side_is_told_without_its_text(service, monkeypatch):
     monkeypatch.setattr(service._client, "feed", raising(KeyError("PRIVATE")))
 
