@@ -36,9 +36,11 @@ CHECKS := check-format check-lint check-types check-imports check-dead-code chec
 
 PYTEST_ARGS ?= -q -n auto
 BENCH ?=
+FUZZ_S ?= 10
+ROWS ?= 10000000
 ARGS ?=
 
-.PHONY: help setup demo test kill9 chaos three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
+.PHONY: help setup demo test fuzz large faults kill9 chaos three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -59,6 +61,18 @@ kill9: setup
 #: make chaos     ten minutes of kills, cuts, slow networks and full disks; 20 rounds and all ledgers hold (MINUTES ROUNDS SEED)
 chaos: setup
 	@.venv/bin/python -m tests.e2e.chaos --minutes $(or $(MINUTES),10) --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)
+
+#: make faults    federations under faults that seeds draw (SEEDS=2000 FIRST=1 RING=fast; RING=real for the engine)
+faults: setup
+	@.venv/bin/python -m tests.faults --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1) --ring $(or $(RING),fast)
+
+#: make fuzz      every Go fuzz target for FUZZ_S seconds, and the Python parsers with as many more examples
+fuzz: setup
+	@GO='$(GO)' .venv/bin/python scripts/fuzz.py $(FUZZ_S)
+
+#: make large     a data set of ROWS rows is added in bounded memory
+large: setup
+	@FEDANOMALY_LARGE_ROWS=$(ROWS) .venv/bin/python -m pytest -q tests/bad_input/test_large.py
 
 #: make three-hosts  coordinator and three nodes on hosts of their own (network namespaces), by the how-to as written
 three-hosts: setup

@@ -40,7 +40,7 @@ RULES = {
 }
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """A rule was broken."""
 
     def __init__(self, rule: str, what: str) -> None:
@@ -92,7 +92,9 @@ class Watch:
         if isinstance(message, Statement):
             said = post.envelope.body + post.envelope.attachment
             if self._said.setdefault((sender, message.manifest), said) != said:
-                raise Violation("one statement", f"{node.label} said another thing about {message.manifest.hex()[:8]}")
+                raise ViolationError(
+                    "one statement", f"{node.label} said another thing about {message.manifest.hex()[:8]}"
+                )
             self._check_opened(message)
         elif isinstance(message, Vote) and message.accept:
             self._votes[message.manifest][sender].add(message)
@@ -123,12 +125,12 @@ class Watch:
             true = self._totals(told, state)
             if all(np.array_equal(state[name], true[name]) for name in true if name in state):
                 return
-        raise Violation("exact sums", f"{node.label} opened what is the sum of no set that was opened")
+        raise ViolationError("exact sums", f"{node.label} opened what is the sum of no set that was opened")
 
     def drew(self, key: tuple, payload: tuple[bytes, ...]) -> None:
         """A pseudo-random function is used."""
         if self._drawn.setdefault(key, payload) != payload:
-            raise Violation("prf inputs", f"member {key[1]} used {key[-1]} of manifest {key[2].hex()[:8]} twice")
+            raise ViolationError("prf inputs", f"member {key[1]} used {key[-1]} of manifest {key[2].hex()[:8]} twice")
 
     # What is held against it
 
@@ -141,7 +143,7 @@ class Watch:
         boots = (node.boots,) if post.envelope.kind == "join" else ()
         key = (node.identity.public_key, *copies, *boots, *what)
         if self._sent.setdefault(key, post.envelope.digest) != post.envelope.digest:
-            raise Violation("same bytes", f"{node.label} sent another {post.envelope.kind}")
+            raise ViolationError("same bytes", f"{node.label} sent another {post.envelope.kind}")
 
     def _check_opened(self, message: Statement) -> None:
         manifest, identities = self._manifests[message.manifest]
@@ -171,10 +173,10 @@ class Watch:
         if not any(earlier.generations[member] == later.generations[member] for member in both):
             return
         if earlier.members - self.corrupted != later.members - self.corrupted:
-            raise Violation("opened sets", f"{later.manifest.hex()[:8]} after {earlier.manifest.hex()[:8]}")
+            raise ViolationError("opened sets", f"{later.manifest.hex()[:8]} after {earlier.manifest.hex()[:8]}")
         changed = sum(earlier.generations[member] != later.generations.get(member) for member in earlier.members)
         if 0 < changed <= later.threshold:
-            raise Violation("few new rows", f"{later.manifest.hex()[:8]} after {earlier.manifest.hex()[:8]}")
+            raise ViolationError("few new rows", f"{later.manifest.hex()[:8]} after {earlier.manifest.hex()[:8]}")
 
     def _check_accepted(self, digest: bytes) -> None:
         manifest, _ = self._manifests[digest]
@@ -185,7 +187,7 @@ class Watch:
                 step = (ask.epoch, ask.job, ask.step)
                 self.accepted_steps += step not in self._states
                 if self._states.setdefault(step, vote.state_tag) != vote.state_tag:
-                    raise Violation("one state", f"job {ask.job}, step {ask.step}")
+                    raise ViolationError("one state", f"job {ask.job}, step {ask.step}")
 
 
 def read(post: Post) -> Message:

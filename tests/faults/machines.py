@@ -101,7 +101,9 @@ class DiskVault:
 
     KEY = bytes(32)
 
-    def __init__(self, home: Home, disk: Disk, generate: Callable[..., Secrets], unseal: Callable[..., Secrets]) -> None:
+    def __init__(
+        self, home: Home, disk: Disk, generate: Callable[..., Secrets], unseal: Callable[..., Secrets]
+    ) -> None:
         self._home, self._disk, self._generate, self._unseal = home, disk, generate, unseal
 
     def generate(self, label: bytes, *, members: int, threshold: int, index: int) -> Secrets:

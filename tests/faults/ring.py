@@ -81,9 +81,10 @@ def packed(rows: Rows) -> bytes:
 def encoded(ask: Ask, values: list[int], key: bytes, manifest: bytes) -> Rows:
     """Return packed values, and behind them their keyed sum, by ciphertext and prime."""
     layout = plain(ask)
-    whole = []
-    for first in range(0, len(values), layout.fields):
-        whole.append(sum(v << (layout.bits * f) for f, v in enumerate(values[first : first + layout.fields])))
+    whole = [
+        sum(v << (layout.bits * f) for f, v in enumerate(values[first : first + layout.fields]))
+        for first in range(0, len(values), layout.fields)
+    ]
     rows = []
     for c in range(layout.ciphertexts):
         start = c * layout.degree

@@ -183,6 +183,8 @@ def status(home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> N
     done(f"federation {found.name}: {len(found.members)} of {found.expected} members, threshold {found.threshold}")
     done(f"members    {', '.join(found.members) or 'none yet'}")
     done(f"key epoch  {found.epoch} ({found.epoch_state}), {found.head} entries in the log")
+    for objection in found.objections:
+        done(f"set-up     {objection}; either of the two may be wrong")
     rows = [
         (job.number, job.model, job.detector, job.requested_by, job.state, len(job.rounds), job.reason)
         for job in found.jobs

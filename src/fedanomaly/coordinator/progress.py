@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fedanomaly.coordinator.home import Home
@@ -69,7 +69,17 @@ def status_of(transcript: Transcript) -> wire.Status:
         epoch=len(transcript.epochs),
         epoch_state=epoch.state.value if epoch else "enrolling",
         jobs=tuple(_job(transcript, job) for job in transcript.jobs),
+        objections=tuple(_objections(transcript)),
     )
+
+
+def _objections(transcript: Transcript) -> Iterator[str]:
+    """Yield what members could not use of each other in the two newest set-ups."""
+    for epoch in transcript.epochs[-2:]:
+        names = [transcript.members[identity] for identity in epoch.call.identities]
+        for (member, about), what in sorted(epoch.objections.items()):
+            text = f"epoch {epoch.call.number}: {names[member - 1]} cannot use the {what} of {names[about - 1]}"
+            yield plain_text(text)
 
 
 def _job(transcript: Transcript, job: Job) -> wire.Job:

@@ -24,6 +24,7 @@ from fedanomaly.errors import FedAnomalyError, InvitationError, RefusedError, Re
 from fedanomaly.protocol import NO_ATTACHMENT, Coordinator, Enrol, Entry, Envelope, Post, Transcript, unneeded
 from fedanomaly.storage import BlobStore
 from fedanomaly.storage.envelopes import EnvelopeLog, Record
+from fedanomaly.storage.invited import Invited
 from fedanomaly.transport.invitations import secret_hash
 from fedanomaly.transport.verification import RequestVerifier
 from fedanomaly.transport.wire import (
@@ -75,6 +76,7 @@ class Service:
         self.verifier = RequestVerifier(home.federation, self.transcript.members.__contains__, clock)
         self._home = home
         self._envelopes = envelopes
+        self._invited = Invited(home.database_path)
         self._now = ForwardClock(clock)
         self._lock = asyncio.Lock()
         self._grown = asyncio.Event()
@@ -104,6 +106,7 @@ class Service:
         """Let waiting members go, and close the log."""
         self.stop_waiting()
         async with self._lock:
+            self._invited.close()
             await self._envelopes.close()
 
     def stop_waiting(self) -> None:
@@ -200,6 +203,9 @@ class Service:
             raise RefusedError("an invitation admits an enrolment only")
         hashed = secret_hash(enrolment.secret)
         # Before the lock: a stranger who guesses holds nobody up. The transaction asks again.
+        if not self._invited.has(hashed):
+            hint = "there is no such invitation; ask the coordinator's operator for a new one"
+            raise InvitationError("an enrolment was refused", hint=hint)
         try:
             name = await self._envelopes.admits(hashed, envelope.sender, envelope.digest, self._now())
         except (RefusedError, ReplayError) as error:

@@ -35,6 +35,11 @@ TEST_FIELDS = 64
 TEST_FIELD_BITS = 24
 MAX_DEAL_BYTES = 4 << 20
 WORN_AT = 0.75
+SET_UP_S = 300.0
+"""How long a set-up may stand still before fresh keys are called for; it doubles with each that came to nothing."""
+MAX_DOUBLINGS = 8
+STANDSTILLS = (EpochState.ACCEPTING, EpochState.DEALING, EpochState.CONFIRMING)
+"""States of a set-up that may never end. Who has not said hello yet may come later: a new call would not help."""
 
 
 class Coordinator:
@@ -123,7 +128,7 @@ class Coordinator:
         if epoch is None:
             return self._call() if len(log.members) == log.settings.members else None
         if epoch.state is not EpochState.LIVE:
-            return self._set_up(epoch)
+            return self._set_up(epoch, now_s)
         request = next(log.waiting(), None)
         return self._start(epoch, request[0]) if request else None
 
@@ -171,16 +176,20 @@ class Coordinator:
             )
         )
 
-    def _set_up(self, epoch: Epoch) -> Post | None:
+    def _set_up(self, epoch: Epoch, now_s: float) -> Post | None:
         if epoch.state is EpochState.CALLED and len(epoch.hellos) == epoch.members:
             hellos = tuple(epoch.hellos[index][1].digest for index in sorted(epoch.hellos))
             return self._post(Roster(call=epoch.digest, hellos=hellos))
+        failed = list(takewhile(lambda entry: not entry.tested, reversed(self.transcript.epochs)))
+        patience_s = SET_UP_S * 2 ** min(len(failed) - 1, MAX_DOUBLINGS)
+        if epoch.state in STANDSTILLS and now_s >= epoch.since + patience_s:
+            return self._call()  # a deal does not open, secrets were lost, keys differ: it would wait for ever
         if epoch.state is not EpochState.TESTING:
             return None
         if not any(job.epoch is epoch for job in self.transcript.jobs):
             return self._announce_test(epoch, number=0, passed=0)
-        failed = list(takewhile(lambda entry: not entry.tested, reversed(self.transcript.epochs)))
-        return self._call() if len(failed) < self.settings.attempts else None
+        tests = sum(entry.confirmed for entry in failed)
+        return self._call() if tests < self.settings.attempts else None
 
     def _announce_test(self, epoch: Epoch, *, number: int, passed: int) -> Post:
         ask = Ask(

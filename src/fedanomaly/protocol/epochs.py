@@ -8,13 +8,17 @@ from enum import Enum
 
 from fedanomaly.errors import MessageError, ProtocolError, ReplayError
 from fedanomaly.protocol.envelope import NO_ATTACHMENT, Envelope
-from fedanomaly.protocol.messages import Confirm, Deal, EpochCall, Hello, Roster, RosterAccept
+from fedanomaly.protocol.messages import Confirm, Deal, EpochCall, Hello, Objection, Roster, RosterAccept
 from fedanomaly.types.canonical import begin, item, item_int
 
 Apply = Callable[[], None]
 
 HELLO_BYTES = 1248
 """ML-KEM-768 with X25519 has a public key of 1,216 bytes; the commitment has 32."""
+
+
+OBJECTIONS = ("hello", "deal")
+"""What a member may object to."""
 
 
 class EpochState(Enum):
@@ -49,6 +53,8 @@ class Epoch:
         self.accepts: set[int] = set()
         self.deals: dict[tuple[int, int], Envelope] = {}
         self.confirms: dict[int, Confirm] = {}
+        self.objections: dict[tuple[int, int], str] = {}
+        self.since = 0.0
         self.tested = False
         self.ended = False
 
@@ -169,6 +175,18 @@ class Epoch:
         if envelope.attachment == NO_ATTACHMENT:
             raise ProtocolError("a deal is attached")
         return lambda: self.deals.__setitem__((member, message.receiver), envelope)
+
+    def on_objection(self, member: int, message: Objection) -> Apply:
+        """Check an objection: once about each other member, to what was posted after the roster was accepted."""
+        if message.roster != self.roster_hash or len(self.accepts) != self.members or self.confirmed:
+            raise ProtocolError("no such roster, or the set-up is over")
+        if not 1 <= message.about <= self.members or message.about == member:
+            raise ProtocolError("a member objects to another one")
+        if message.what not in OBJECTIONS:
+            raise MessageError("an objection is to a hello or a deal")
+        if (member, message.about) in self.objections:
+            raise ReplayError("the member has objected")
+        return lambda: self.objections.__setitem__((member, message.about), message.what)
 
     def on_confirm(self, member: int, message: Confirm) -> Apply:
         """Check that a member confirms the epoch id that follows from all deals."""

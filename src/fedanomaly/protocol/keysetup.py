@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fedanomaly.errors import FedAnomalyError, ProtocolError, RefusedError
+from fedanomaly.errors import FedAnomalyError, MessageError, ProtocolError, RefusedError
 from fedanomaly.protocol.capabilities import Rows, Secrets, Signer, Vault
 from fedanomaly.protocol.envelope import Post, seal
 from fedanomaly.protocol.epochs import Epoch, EpochState
-from fedanomaly.protocol.messages import Confirm, Deal, Hello, RosterAccept
+from fedanomaly.protocol.messages import Confirm, Deal, Hello, Objection, RosterAccept
 from fedanomaly.protocol.settings import Policy
 from fedanomaly.types.canonical import item_int
 
@@ -50,10 +50,26 @@ class KeySetup:
         self._policy = policy
         self._entropy = entropy
         self._live: dict[bytes, Secrets] = {}
+        self._unusable: dict[bytes, tuple[int, str]] = {}
 
     def act(self, epoch: Epoch, fetch: Fetch) -> Iterator[Post]:
-        """Yield what is due for an epoch that is being set up."""
+        """Yield what is due for an epoch that is being set up.
+
+        What another member posted may be of no use here: a hello with a false
+        key, a deal that does not open. That is said once; the rest of the roster
+        waits until the coordinator gives the set-up up.
+        """
         me = epoch.index_of(self._signer.public_key)
+        try:
+            yield from self._due(epoch, me, fetch)
+        except MessageError:
+            about, what = self._unusable.pop(epoch.digest, (0, ""))
+            if about and (me, about) not in epoch.objections:
+                objection = Objection(roster=epoch.roster_hash, about=about, what=what)
+                yield self._post(objection.kind, objection.to_bytes())
+            raise
+
+    def _due(self, epoch: Epoch, me: int, fetch: Fetch) -> Iterator[Post]:
         match epoch.state:
             case EpochState.CALLED if me not in epoch.hellos:
                 yield self._hello(epoch, me)
@@ -90,12 +106,13 @@ class KeySetup:
             self._vault.save(epoch.live_label, secrets)
 
     def destroy(self, epoch: Epoch) -> None:
-        """Destroy the secrets of an epoch that has ended."""
+        """Destroy the secrets of an epoch that has ended, or was given up before it began."""
         secrets = self._live.pop(epoch.digest, None)
         if secrets:
             secrets.close()
         self._vault.destroy(epoch.digest)
         self._vault.destroy(epoch.live_label)
+        self._drop_deals(epoch)
 
     def close(self) -> None:
         """Erase all secrets from memory."""
@@ -137,8 +154,12 @@ class KeySetup:
         envelope = self._rows.get("deal", key)
         if envelope is None:
             secrets = self._dealing(epoch, me)
-            envelope = secrets.deal(to, hello=epoch.hello_of(to), info=epoch.deal_info(me, to))
-            secrets.close()
+            self._unusable[epoch.digest] = (to, "hello")
+            try:
+                envelope = secrets.deal(to, hello=epoch.hello_of(to), info=epoch.deal_info(me, to))
+            finally:
+                secrets.close()
+            self._unusable.clear()
             self._rows.put([("deal", key, envelope)])
         return self._post("deal", Deal(roster=epoch.roster_hash, receiver=to).to_bytes(), envelope)
 
@@ -153,9 +174,14 @@ class KeySetup:
             self._live[epoch.digest] = secrets
         # Also after a crash in between: what dealing left behind goes before the confirmation does.
         self._vault.destroy(epoch.digest)
-        for to in range(1, epoch.members + 1):
-            self._rows.erase("deal", epoch.digest + item_int("receiver", to))
+        self._drop_deals(epoch)
         return self._post("confirm", body)
+
+    def _drop_deals(self, epoch: Epoch) -> None:
+        for to in range(1, epoch.members + 1):
+            key = epoch.digest + item_int("receiver", to)
+            if self._rows.get("deal", key) is not None:
+                self._rows.erase("deal", key)
 
     def _finish(self, epoch: Epoch, me: int, fetch: Fetch) -> tuple[Secrets, bytes]:
         secrets = self._dealing(epoch, me)
@@ -164,7 +190,9 @@ class KeySetup:
                 if sender != me:
                     envelope = fetch(epoch.deals[sender, me].attachment)
                     info = epoch.deal_info(sender, me)
+                    self._unusable[epoch.digest] = (sender, "deal")
                     secrets.receive(sender, hello=epoch.hello_of(sender), info=info, envelope=envelope)
+                    self._unusable.clear()
             return secrets, secrets.finish(epoch.id, epoch.roster_hash)
         except FedAnomalyError:
             secrets.close()  # it is tried again at every look at the log: nothing may pile up

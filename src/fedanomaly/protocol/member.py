@@ -106,7 +106,7 @@ class Member:
         fetch : callable
             Returns the attachment with a digest.
         """
-        epoch = self.transcript.epoch
+        fetch, epoch = _patient(fetch), self.transcript.epoch
         if epoch is None or self._desk.signer.public_key not in epoch.call.identities:
             return
         for ended in self.transcript.epochs[:-1]:
@@ -225,6 +225,20 @@ class Member:
         self._desk.rows.put([("settled", _key(job), b"")])
         self._running.pop(id(job), None)
         self._settled.add(id(job))
+
+
+def _patient(fetch: Fetch) -> Fetch:
+    """Let what does not arrive, or not whole, be asked for again later: no reason to leave a job."""
+
+    def fetched(digest: bytes) -> bytes:
+        try:
+            return fetch(digest)
+        except UnavailableError:
+            raise
+        except FedAnomalyError as error:
+            raise UnavailableError(f"an attachment does not arrive: {error.public}") from error
+
+    return fetched
 
 
 def _key(job: Job) -> bytes:

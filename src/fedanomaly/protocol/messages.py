@@ -130,6 +130,20 @@ class Confirm(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Objection(Message):
+    """A member cannot go on with what another one posted in a set-up: its hello, or its deal.
+
+    It shows operators where to look and proves nothing: either of the two may
+    be wrong, or lie.
+    """
+
+    kind: ClassVar[str] = "objection"
+    roster: Hash
+    about: int
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobRequest(Message):
     """A member asks the federation to train a detector.
 

@@ -34,6 +34,7 @@ from fedanomaly.protocol.messages import (
     Join,
     ManifestPost,
     Message,
+    Objection,
     Opened,
     Outcome,
     Ready,
@@ -55,6 +56,9 @@ MAX_WAITING_REQUESTS = 16
 MAX_NAME, MAX_PARAMS = 200, 16_384
 PHASES = frozenset({"announce", "manifest", "close", "abandon", "opened"})
 """Messages after which a round waits for its members anew."""
+
+SET_UP = frozenset({"epoch-call", "hello", "roster", "roster-accept", "deal", "confirm", "job-end"})
+"""Messages after which a set-up, its self-test included, waits anew."""
 
 
 class Transcript:
@@ -190,6 +194,8 @@ class Transcript:
         self._advance(entry)
         self.since = entry.received_at
         self._digests.add(entry.envelope.digest)
+        if self.epochs and entry.envelope.kind in SET_UP:
+            self.epochs[-1].since = entry.received_at
         if self.jobs:
             job = self.jobs[-1]
             if job.since == 0.0 or entry.envelope.kind == "outcome":
@@ -220,6 +226,9 @@ class Transcript:
             case Confirm():
                 epoch, member = self._seat(envelope)
                 return epoch.on_confirm(member, message)
+            case Objection():
+                epoch, member = self._seat(envelope)
+                return epoch.on_objection(member, message)
             case JobRequest():
                 return self._request(message, envelope)
             case JobStart():

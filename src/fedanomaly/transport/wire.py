@@ -140,6 +140,7 @@ class Status(Head, frozen=True):
     epoch: int
     epoch_state: str
     jobs: tuple[Job, ...]
+    objections: tuple[str, ...] = ()
 
 
 def encode(head: Head, media_type: str = MSGPACK) -> bytes:
@@ -157,7 +158,7 @@ def decode(kind: type[T], data: bytes, media_type: str = MSGPACK) -> T:
     """
     try:
         return _FORMATS[media_type].decode(data, type=kind)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # text that is not UTF-8 is an error of its own
         raise MessageError(f"not a {kind.__name__} head") from None
 
 
