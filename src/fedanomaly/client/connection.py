@@ -99,7 +99,7 @@ class _Failure(msgspec.Struct):
 def _error_of(answer: httpx2.Response) -> FedAnomalyError:
     try:
         failure = msgspec.json.decode(answer.content, type=_Failure)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return ProtocolError(f"HTTP status {answer.status_code}", hint="is this the address of a node?")
     kind = _by_code().get(failure.code, FedAnomalyError)
     if issubclass(kind, UnavailableError):

@@ -129,7 +129,7 @@ def restored(home: Home) -> Restored | None:
         return msgspec.json.decode((home.root / "restored.json").read_bytes(), type=Restored)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise ConfigError(f"{home.root / 'restored.json'} is damaged") from None
 
 

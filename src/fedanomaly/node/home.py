@@ -154,7 +154,7 @@ class Home:
             return None
         try:
             return msgspec.json.decode(data, type=Membership)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigError(f"{self.root / 'federation.json'} is damaged") from None
 
     def check_membership(self, membership: Membership) -> None:

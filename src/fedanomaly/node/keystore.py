@@ -246,7 +246,7 @@ def _read(path: Path) -> _File:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
     except FileNotFoundError:
         raise KeystoreError(f"there is no keystore at {path}", hint="run: fedanomaly node init") from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise KeystoreError(f"{path} is not a keystore") from None
     if (file.format, file.version, file.kdf, file.cipher) != (_FORMAT, VERSION, _KDF, _CIPHER):
         raise KeystoreError(f"{path} is a keystore of a kind that is not known here", hint="upgrade this node")

@@ -53,7 +53,7 @@ class LogMark:
             self.seen = msgspec.json.decode(path.read_bytes(), type=Seen)
         except FileNotFoundError:
             self.seen = Seen()
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigError(f"{path} is damaged", hint="restore the node's home from its backup") from None
 
     def check(self, log: Transcript, head: int) -> None:

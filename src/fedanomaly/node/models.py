@@ -173,7 +173,7 @@ class ModelStore:
             lineage = msgspec.json.decode(reader.item("lineage"), type=Lineage)
             state = State.from_bytes(reader.item("state"))
             reader.end()
-        except (MessageError, msgspec.DecodeError):
+        except (MessageError, msgspec.DecodeError, UnicodeDecodeError):
             raise KeystoreError(f"the model {name} is of a form that is not known here") from None
         return Model(lineage=lineage, state=state)
 

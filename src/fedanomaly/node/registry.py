@@ -126,7 +126,7 @@ class Registry:
             return Contents()
         try:
             contents = msgspec.msgpack.decode(self._sealer.open(_NAME, sealed), type=Contents)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise KeystoreError("the registry of data sets is of a form that is not known here") from None
         if contents.version != VERSION:
             raise KeystoreError("the registry of data sets is of another version", hint="upgrade this node")

@@ -152,7 +152,7 @@ def read_backup(source: Path, folder: Path, *, kind: str) -> Manifest:
                     raise _damaged(source)
                 entries[info.name] = _unpack(piece, folder / info.name)  # type: ignore[arg-type]
         manifest = msgspec.json.decode(text or b"", type=Manifest)
-    except (tarfile.TarError, EOFError, msgspec.DecodeError):
+    except (tarfile.TarError, EOFError, msgspec.DecodeError, UnicodeDecodeError):
         raise _damaged(source) from None
     except OSError as error:
         raise UnavailableError(f"the backup cannot be unpacked: {error.strerror}") from error

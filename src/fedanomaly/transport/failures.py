@@ -75,7 +75,7 @@ def error_of(status: int, body: bytes) -> FedAnomalyError:
     """Return the error that an answer stands for; the peer's words are not trusted."""
     try:
         failure = msgspec.json.decode(body, type=Failure)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Not our own words: a proxy in between, or not a coordinator at all.
         if status >= 500 or status in {408, 429}:
             return UnavailableError(f"the coordinator's side answered with HTTP status {status}")

@@ -1,0 +1,199 @@
+"""What parses re-serialises to the same bytes; everything else is one of our errors."""
+
+import json
+import os
+from functools import cache
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fedanomaly.detectors import Mahalanobis
+from fedanomaly.errors import FedAnomalyError, KeystoreError
+from fedanomaly.features import Column, Schema
+from fedanomaly.node.keystore import Cost, Keystore
+from fedanomaly.protocol import Envelope, Settings
+from fedanomaly.protocol.messages import KINDS
+from fedanomaly.simulation.federation import Federation, Party
+from fedanomaly.simulation.simulate import ArrayLearner, matrix_schema, request_for
+from fedanomaly.transport import Invitation, error_of
+from fedanomaly.transport.wire import (
+    Enrolment,
+    FederationInfo,
+    Feed,
+    FeedEntry,
+    Parts,
+    Posted,
+    decode,
+    encode,
+    parse_digest,
+)
+from fedanomaly.types import State
+
+BOUNDED = settings(max_examples=int(os.environ.get("FEDANOMALY_EXAMPLES", "25")), deadline=None)
+PASSPHRASE = "four words nobody said"
+INVITATION = Invitation(
+    url="https://federation.example:7400",
+    coordinator=b"c" * 32,
+    federation=b"f" * 32,
+    name="North Bank",
+    secret=b"s" * 32,
+)
+SCHEMA = Schema(
+    (
+        Column(name="amount", kind="numeric", lower=0.0, upper=1e6),
+        Column(name='näme "\\\x7f\n', kind="categorical", levels=("card", "é\t")),
+        Column(name="at", kind="time"),
+    )
+)
+HEADS = (
+    Enrolment(secret=b"s" * 32, envelope=b"e" * 90),
+    FederationInfo(
+        version=1, federation=b"f" * 32, coordinator=b"c" * 32, name="n", members=3, threshold=2, enrolled=1,
+        max_blob_bytes=1 << 28,
+    ),
+    Feed(head=9, entries=(FeedEntry(seq=9, received_at=1.5, data=b"d" * 40),), chain=b"h" * 32),
+    Parts(whole=False, parts={0: b"d" * 32, 7: b"e" * 32}),
+    Posted(seq=7),
+)  # fmt: skip
+
+
+@st.composite
+def bent(draw, samples):
+    """Draw one of some byte strings with a few of its bytes changed, added, removed or repeated."""
+    data = bytearray(draw(st.sampled_from(samples)))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(data)))
+        end = min(len(data), at + draw(st.sampled_from([0, 1, 4, 8, 33])))
+        new = draw(st.one_of(st.binary(max_size=9), st.just(bytes(data[at:end])), st.just(bytes(data[at:end]) * 2)))
+        data[at:end] = new
+    return bytes(data)
+
+
+@cache
+def recorded():
+    """Return the envelopes of a whole job, as bytes, and a trained state."""
+    parts = np.random.default_rng(3).normal(size=(3, 40, 2))
+    detector = Mahalanobis()
+    parties = [Party(f"p{at}", lambda _, rows=rows: ArrayLearner(detector, rows)) for at, rows in enumerate(parts)]
+    federation = Federation(Settings(name="parsers", members=3, threshold=2), parties)
+    federation.enrol()
+    federation.train(request_for(detector, model="m", dataset="d", schema=matrix_schema(2)))
+    log = [entry.envelope for entry in federation.log]
+    federation.close()
+    return log, detector.fit(parts[0]).state_
+
+
+def round_trips(read, data):
+    """Read bytes; what is not refused by one of our errors must give the very same bytes again."""
+    try:
+        value = read(data)
+    except FedAnomalyError:
+        return
+    assert value.to_bytes() == data
+
+
+def test_the_recorded_job_holds_most_kinds_of_messages():
+    kinds = {envelope.kind for envelope in recorded()[0]}
+    assert kinds <= set(KINDS)
+    assert len(kinds) >= 18
+
+
+@BOUNDED
+@given(st.data())
+def test_envelopes(data):
+    samples = [envelope.to_bytes() for envelope in recorded()[0]]
+    round_trips(Envelope.from_bytes, data.draw(bent(samples)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@BOUNDED
+@given(data=st.data())
+def test_messages_of_every_kind(kind, data):
+    bodies = [envelope.body for envelope in recorded()[0] if envelope.kind == kind]
+    round_trips(KINDS[kind].from_bytes, data.draw(bent(bodies or [recorded()[0][0].body])))
+    round_trips(KINDS[kind].from_bytes, data.draw(st.binary(max_size=64)))
+
+
+@BOUNDED
+@given(st.data())
+def test_states(data):
+    round_trips(State.from_bytes, data.draw(bent([recorded()[1].to_bytes()])))
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+@BOUNDED
+@given(data=st.data())
+def test_heads_on_the_wire(head, data):
+    raw = data.draw(bent([encode(head)]))
+    try:
+        read = decode(type(head), raw)
+    except FedAnomalyError:
+        return
+    # MessagePack has several forms for one value; ours must read back as the same one.
+    assert decode(type(head), encode(read)) == read
+
+
+@BOUNDED
+@given(st.integers(-1, 999), bent([b'{"code":"FA401","message":"used","hint":"x","retry_after_s":1.5}']))
+@example(404, b"[" * 5000)
+def test_failures_of_the_other_side(status, body):
+    error = error_of(status, body)
+    assert isinstance(error, FedAnomalyError)
+    assert str(error).isprintable()
+
+
+@BOUNDED
+@given(bent([INVITATION.to_text().encode()]).map(lambda raw: raw.decode("latin-1")) | st.text(max_size=40))
+def test_invitations(text):
+    try:
+        read = Invitation.from_text(text)
+    except FedAnomalyError:
+        return
+    assert read.to_text() == text.strip()
+
+
+@BOUNDED
+@given(bent([SCHEMA.to_toml().encode(), SCHEMA.to_json().encode()]).map(lambda raw: raw.decode("utf-8", "replace")))
+def test_schemas(text):
+    for read in (Schema.from_toml, Schema.from_json):
+        try:
+            schema = read(text)
+        except FedAnomalyError:
+            continue
+        assert Schema.from_toml(schema.to_toml()) == schema
+        assert Schema.from_json(schema.to_json()) == schema
+
+
+@cache
+def sealed(folder):
+    Keystore.create(folder / "keystore.json", PASSPHRASE, cost=Cost(memory_kib=19_456, iterations=2, lanes=1))
+    return (folder / "keystore.json").read_bytes()
+
+
+@settings(BOUNDED, max_examples=min(BOUNDED.max_examples, 60))
+@given(data=st.data())
+def test_keystores(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp()
+    whole = sealed(folder)
+    raw = data.draw(bent([whole]))
+    (folder / "bent.json").touch(mode=0o600)
+    (folder / "bent.json").write_bytes(raw)
+    try:
+        Keystore.open(folder / "bent.json", PASSPHRASE)
+    except KeystoreError:
+        return
+    # White space and the order of fields are JSON's; no value may differ.
+    assert msgspec.json.decode(raw) == json.loads(whole)
+
+
+@BOUNDED
+@given(bent([b"ab" * 32]).map(lambda raw: raw.decode("latin-1")) | st.text(max_size=70))
+def test_names_of_blobs(text):
+    try:
+        digest = parse_digest(text)
+    except FedAnomalyError:
+        return
+    assert digest.hex() == text
