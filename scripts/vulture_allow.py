@@ -73,3 +73,6 @@ mtime
 
 # types: numpy's flag that makes an array constant
 writeable
+
+# coordinator: called by uvicorn for what is not HTTP
+send_400_response

@@ -227,7 +227,6 @@ def create_app(folder: FilePath) -> FastAPI:
     app.include_router(open_routes)
     app.include_router(member_routes)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
-    app.add_middleware(Gate, open_paths=_paths(open_routes), counts=app.state.metrics)
     app.add_exception_handler(FedAnomalyError, _on_our_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -236,8 +235,10 @@ def create_app(folder: FilePath) -> FastAPI:
     return app
 
 
-def _paths(routes: APIRouter) -> set[str]:
-    return {route.path for route in routes.routes if isinstance(route, Route)}
+def guarded(app: FastAPI) -> Gate:
+    """Return the application behind its gate, outside of everything else that looks at a request."""
+    open_paths = {route.path for route in open_routes.routes if isinstance(route, Route)}
+    return Gate(app, open_paths=open_paths, state=app.state)
 
 
 def _head(head: Head) -> Response:

@@ -12,7 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -30,14 +30,6 @@ _KEY = re.compile(rb';keyid="([0-9a-f]{64})"', re.ASCII)
 log = structlog.get_logger("fedanomaly.coordinator")
 
 
-class Counts(Protocol):
-    """Counts refusals; `Metrics` does."""
-
-    def count(self, name: str, **labels: str) -> None:
-        """Add one."""
-        ...
-
-
 class Gate:
     """Refuses unknown paths, and requests to member routes that bear no member's key.
 
@@ -47,8 +39,8 @@ class Gate:
         What answers everything else.
     open_paths : collection of str
         Paths that strangers may use.
-    counts : Counts
-        Where refusals are counted.
+    state : State
+        Where the application keeps its service and its metrics.
     clock : callable
         Monotonic seconds.
     """
@@ -58,12 +50,12 @@ class Gate:
         app: ASGIApp,
         *,
         open_paths: Collection[str],
-        counts: Counts,
+        state: Any,  # noqa: ANN401 - starlette's bag of attributes
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._open_paths = frozenset(open_paths)
-        self._counts = counts
+        self._state = state
         self._clock = clock
         self._strangers = 0
         self._refused: Counter[str] = Counter()
@@ -85,7 +77,7 @@ class Gate:
             return _NO_ROUTE
         signed = [value for name, value in scope["headers"] if name == b"signature-input"]
         key = _KEY.search(signed[0]) if len(signed) == 1 else None
-        if key is None or bytes.fromhex(key[1].decode()) not in scope["app"].state.service.transcript.members:
+        if key is None or bytes.fromhex(key[1].decode()) not in self._state.service.transcript.members:
             return _NO_MEMBER
         return None
 
@@ -117,7 +109,7 @@ class Gate:
         await send({"type": "http.response.body", "body": body})
 
     def _note(self, error: FedAnomalyError) -> None:
-        self._counts.count("fedanomaly_refusals_total", code=error.code)
+        self._state.metrics.count("fedanomaly_refusals_total", code=error.code)
         self._refused[error.code] += 1
         now_s = self._clock()
         if now_s >= self._told_at + SECOND_S:

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fedanomaly.coordinator.api import create_app
+from fedanomaly.coordinator.api import create_app, guarded
 from fedanomaly.coordinator.certificates import CertificateView
 from fedanomaly.coordinator.tls import EXPIRES_SOON_DAYS, ServerTls
 from fedanomaly.errors import ConfigError, FedAnomalyError, MessageError
@@ -48,7 +48,7 @@ def run(folder: Path) -> None:
     configure("json", config.log_level)
     tls = ServerTls(folder / config.tls_certificate, folder / config.tls_key) if config.tls_certificate else None
     options = uvicorn.Config(
-        app,
+        guarded(app),
         ssl_context_factory=(lambda _config, _default: tls.context) if tls else None,
         access_log=False,
         log_config=None,

@@ -94,8 +94,12 @@ class Service:
         envelopes = await EnvelopeLog.open(home.database_path)
         try:
             service = cls(home, envelopes, clock, metrics or Metrics())
-            await service._catch_up()
-            await service.tick()
+            try:
+                await service._catch_up()
+                await service.tick()
+            except BaseException:
+                service._invited.close()
+                raise
         except BaseException:
             await envelopes.close()
             raise

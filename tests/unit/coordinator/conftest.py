@@ -16,6 +16,7 @@ import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedanomaly.coordinator import CoordinatorConfig, create_app, create_invitation, init_home
+from fedanomaly.coordinator.api import guarded
 from fedanomaly.coordinator.server import Http, Server
 from fedanomaly.protocol import Enrol, seal
 from fedanomaly.transport import CoordinatorClient, Patience, RequestSigner
@@ -53,7 +54,9 @@ def serve(home):
     """Serve a home by a real server in a thread; yields the application."""
     app = create_app(home.folder)
     port = home.config.listen_port
-    server = Server(uvicorn.Config(app, port=port, log_config=None, http=Http, access_log=False, lifespan="on"), app)
+    server = Server(
+        uvicorn.Config(guarded(app), port=port, log_config=None, http=Http, access_log=False, lifespan="on"), app
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

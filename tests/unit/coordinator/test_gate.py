@@ -53,14 +53,14 @@ async def unread():
 class Entrance:
     def __init__(self) -> None:
         self.inner, self.refusals, self.now_s = Inner(), Counter(), 0.0
-        counts = SimpleNamespace(count=lambda name, code: self.refusals.update([code]))
-        self.gate = Gate(self.inner, open_paths={"/v1/enrol"}, counts=counts, clock=lambda: self.now_s)
+        metrics = SimpleNamespace(count=lambda _, code: self.refusals.update([code]))
         service = SimpleNamespace(transcript=SimpleNamespace(members={MEMBER: "north"}))
-        self.app = SimpleNamespace(state=SimpleNamespace(service=service))
+        state = SimpleNamespace(service=service, metrics=metrics)
+        self.gate = Gate(self.inner, open_paths={"/v1/enrol"}, state=state, clock=lambda: self.now_s)
 
     async def ask(self, path: str, *headers: tuple[bytes, bytes], hold: bool = False) -> Answer:
         answer = Answer()
-        scope = {"type": "http", "path": path, "headers": list(headers), "app": self.app, "hold": hold}
+        scope = {"type": "http", "path": path, "headers": list(headers), "hold": hold}
         await self.gate(scope, unread, answer)
         return answer
 
