@@ -179,4 +179,5 @@ def _line(invitation: str) -> str:
         return invitation
     if path.suffix or len(path.parts) > 1:
         raise NotFoundError(f"there is no file {invitation}", hint="give the invitation, its file, or - for stdin")
+    note("an invitation typed out is seen by other users of this machine and kept by the shell; better its file, or -")
     return invitation

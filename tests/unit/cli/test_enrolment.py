@@ -38,5 +38,8 @@ def test_a_coordinator_that_is_not_there_is_said(fedanomaly, tmp_path):
 
     said = fedanomaly("node", "enrol", line.strip(), "--home", "north", code=1)
     assert said.stdout == ""
+    assert said.stderr.startswith("an invitation typed out is seen by other users")
+    (tmp_path / "north.invitation").write_text(line)
+    said = fedanomaly("node", "enrol", "north.invitation", "--home", "north", code=1)
     assert [part.split(":")[0] for part in said.stderr.splitlines()] == ["error FA500", "hint", "more"]
     assert Home(tmp_path / "north").membership is None
