@@ -36,7 +36,6 @@ SETUP_WRITES = [
     "destroy",
     "erase deal",
     "erase deal",
-    "erase deal",
 ]
 
 
