@@ -72,6 +72,7 @@ class Member:
         self._running: dict[int, Learner] = {}
         self._settled: set[int] = set()
         self._left: set[bytes] = set()
+        self._own: list[Entry] = []
 
     def request(self, request: JobRequest) -> Post:
         """Return the signed request for a job."""
@@ -93,7 +94,8 @@ class Member:
             self.transcript.skip(entry)
             raise
         if entry.envelope.sender == self._desk.signer.public_key:
-            self._recognise(entry)
+            self._own.append(entry)
+            self._recognise()
 
     def act(self, fetch: Fetch) -> Iterator[Post]:
         """Yield the posts that are due, once the log is folded to its head.
@@ -106,6 +108,7 @@ class Member:
         fetch : callable
             Returns the attachment with a digest.
         """
+        self._recognise()
         fetch, epoch = _patient(fetch), self.transcript.epoch
         if epoch is None or self._desk.signer.public_key not in epoch.call.identities:
             return
@@ -141,7 +144,18 @@ class Member:
         """Data snapshots up to this one are not summed, because the ledger is a copy; 0: it is none."""
         return self._desk.ledger.clone_generation
 
-    def _recognise(self, entry: Entry) -> None:
+    def _recognise(self) -> None:
+        # An entry stays until the ledger has taken the mark of a clone: a full disk must not lose it.
+        unknown = None
+        while self._own:
+            try:
+                self._recognise_one(self._own[0])
+            except RefusedError as error:
+                unknown = error
+        if unknown is not None:
+            raise unknown
+
+    def _recognise_one(self, entry: Entry) -> None:
         message = KINDS[entry.envelope.kind].from_bytes(entry.envelope.body)
         generation = 0
         if isinstance(message, Join):
@@ -150,7 +164,9 @@ class Member:
             round_ = self.transcript.rounds[message.manifest]
             me = round_.identities.index(self._desk.signer.public_key) + 1
             generation = round_.joins[me].generation
-        if not self._desk.ledger.recognise(message, generation):
+        known = self._desk.ledger.recognise(message, generation)
+        del self._own[0]
+        if not known:
             raise RefusedError(
                 f"this identity posted a {entry.envelope.kind} that this ledger does not know",
                 hint="the ledger was restored or runs twice; the node joins again once its data set has new rows",

@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from fedanomaly.errors import CapacityError, RefusedError, ReplayError
+from fedanomaly.errors import CapacityError, RefusedError, ReplayError, StorageError
 from fedanomaly.fhe import Manifest
 from fedanomaly.protocol import JobState
 from fedanomaly.protocol.messages import Abandon, Close
@@ -319,3 +319,27 @@ def test_a_sum_over_partly_new_rows_needs_more_new_ones_than_may_collude(federat
     renew(fed, *(f"org-{index}" for index in range(renewed)))
     job = fed.train(toy_request(2))
     assert job.state is (JobState.ACCEPTED if renewed == 3 else JobState.VOID)
+
+
+def test_the_mark_of_a_clone_outlasts_a_disk_that_was_full(federation, monkeypatch):
+    fed = federation(4, 2)
+    rows = fed.parties[0].rows
+    backup = dict(rows._rows)
+    assert fed.train(toy_request(1)).state is JobState.ACCEPTED
+    rows._rows = backup
+    fed.restart("org-0")
+    put = rows.put
+
+    def full(new):
+        if any(kind == "clone" for kind, _, _ in new):
+            raise StorageError("full")
+        put(new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "put", full)
+        assert any(isinstance(error, StorageError) for error in catch_up(fed, "org-0"))
+    with pytest.raises(RefusedError, match="does not know"):
+        next(fed.members["org-0"].act(lambda _digest: b""), None)
+    assert list(rows.all("clone"))
+    fed.train(toy_request(2))
+    assert all(1 not in entry.joins for entry in fed.coordinator.transcript.jobs[-1].rounds)
