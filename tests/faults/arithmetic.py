@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Source:
             secrets: Secrets = EpochSecrets.generate(members=members, threshold=threshold, index=index)
         else:
             secrets = FastSecrets.generate(self._entropy, members=members, threshold=threshold, index=index)
-        return Watched(secrets, index, self._watch)
+        return cast("Secrets", Watched(secrets, index, self._watch))
 
     def unseal(self, label: bytes, sealed: bytes, *, members: int, threshold: int, index: int) -> Secrets:
         if self._ring.real:
@@ -64,7 +64,7 @@ class Source:
             )
         else:
             secrets = FastSecrets.unseal(self._entropy, sealed, index=index)
-        return Watched(secrets, index, self._watch)
+        return cast("Secrets", Watched(secrets, index, self._watch))
 
 
 class Ring:

@@ -123,7 +123,7 @@ class DiskVault:
 
     def destroy(self, label: bytes) -> None:
         if label in self._home.vault:
-            self._disk.write("destroy secrets", lambda: self._home.vault.pop(label, None) and None)
+            self._disk.write("destroy secrets", lambda: self._home.vault.__delitem__(label))
 
 
 @dataclass

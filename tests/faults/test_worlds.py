@@ -70,7 +70,7 @@ def test_a_failing_seed_is_told_with_its_last_steps_and_how_to_replay_it(monkeyp
 def test_the_stand_in_opens_what_was_closed_and_rejects_everything_else():
     world = world_of(3)
     log = world.hub.running.transcript
-    last = next(entry for entry in reversed(log.rounds.values()) if entry.opened)
+    last = next(entry for entry in reversed(list(log.rounds.values())) if entry.opened)
     sealed = world.nodes[0].home.vault[log.epochs[-1].live_label]
     secrets = FastSecrets.unseal(bytes, sealed, index=1)
     secrets._kept["floor"] = 0  # the keys of finished jobs, for this once

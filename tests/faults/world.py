@@ -167,7 +167,7 @@ class World:
     def _totals(self, told: list[tuple[bytes, int]], state: State) -> dict[str, np.ndarray]:
         columns = json.loads(state.params["params"]).get("columns", COLUMNS)
         rows = [rows_of(self._index[identity], generation)[:, :columns] for identity, generation in told]
-        return {"rows": np.array([sum(map(len, rows))]), "sums": sum(own.sum(axis=0) for own in rows)}
+        return {"rows": np.array([sum(map(len, rows))]), "sums": np.sum([own.sum(axis=0) for own in rows], axis=0)}
 
     # What may happen
 
