@@ -39,6 +39,8 @@ def test_another_statement_is_seen(monkeypatch):
         return Statement(manifest=round_.posted.hash, opens=opens, contributors=contributors)
 
     monkeypatch.setattr(Ledger, "state", state)
+    monkeypatch.setitem(worlds.RATES, "late", (0.2,))
+    monkeypatch.setitem(worlds.ACTIONS, "retire", 10.0)  # VOID about what is open, OPEN still on its way
     assert is_found("one statement")
 
 
