@@ -19,7 +19,7 @@ from fedanomaly.cli.passphrase import VARIABLE, passphrase_of
 if TYPE_CHECKING:
     from fedanomaly.client.jobs import Told
     from fedanomaly.node.home import Home
-    from fedanomaly.operations.checks import Check
+    from fedanomaly.transport.checks import Check
 
 Homes = Annotated[
     list[Path] | None,

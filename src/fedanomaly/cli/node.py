@@ -108,7 +108,7 @@ def run(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None) -> N
     """
     from fedanomaly.node.home import Home
     from fedanomaly.node.run import run as serve
-    from fedanomaly.operations.logs import configure
+    from fedanomaly.transport.logs import configure
 
     found = Home(home.expanduser())
     config = found.config

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import start_http_server
 
 from fedanomaly.errors import ConfigError
-from fedanomaly.operations.metrics import Declared, Instruments
 from fedanomaly.protocol import Entry, JobEnd, Transcript
 from fedanomaly.protocol.messages import KINDS, Announce, Outcome
+from fedanomaly.transport.metrics import Declared, Instruments
 
 if TYPE_CHECKING:
     from fedanomaly.coordinator.home import Home

@@ -19,8 +19,8 @@ from fedanomaly.coordinator.api import create_app, guarded
 from fedanomaly.coordinator.certificates import CertificateView
 from fedanomaly.coordinator.tls import EXPIRES_SOON_DAYS, ServerTls
 from fedanomaly.errors import ConfigError, FedAnomalyError, MessageError
-from fedanomaly.operations.logs import configure
 from fedanomaly.transport import failure_of
+from fedanomaly.transport.logs import configure
 from fedanomaly.transport.wire import JSON
 
 GRACEFUL_STOP_S = 10

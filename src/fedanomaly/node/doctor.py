@@ -18,11 +18,11 @@ from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.log_mark import LogMark
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
-from fedanomaly.operations import checks
-from fedanomaly.operations.checks import Check, fail, failed, ok, warn
 from fedanomaly.protocol import Transcript
 from fedanomaly.protocol.rules import Ledger
 from fedanomaly.storage import SealedRows
+from fedanomaly.transport import checks
+from fedanomaly.transport.checks import Check, fail, failed, ok, warn
 from fedanomaly.transport.trust import client_context
 from fedanomaly.transport.verification import MAX_SKEW_S
 from fedanomaly.transport.wire import API_VERSION, FederationInfo, decode

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Response
 
 from fedanomaly.errors import UnavailableError
 from fedanomaly.node.service import NodeService
-from fedanomaly.operations.metrics import CONTENT_TYPE
+from fedanomaly.transport.metrics import CONTENT_TYPE
 
 
 def add_health(app: FastAPI, service: NodeService) -> None:

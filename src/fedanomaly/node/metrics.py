@@ -7,9 +7,9 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from fedanomaly.operations.metrics import Declared, Instruments
 from fedanomaly.protocol import JobState
 from fedanomaly.protocol.epochs import EpochState
+from fedanomaly.transport.metrics import Declared, Instruments
 
 if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails

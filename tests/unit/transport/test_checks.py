@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from fedanomaly.operations import checks
+from fedanomaly.transport import checks
 
 
 def levels(found):

@@ -1,6 +1,6 @@
 import structlog
 
-from fedanomaly.operations.logs import configure
+from fedanomaly.transport.logs import configure
 
 
 def test_what_another_party_wrote_does_not_act_on_the_terminal(capsys):

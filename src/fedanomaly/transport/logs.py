@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import structlog
 
-from fedanomaly.transport import plain_text
+from fedanomaly.transport.failures import plain_text
 
 MAX_TEXT = 1000
 Style = Literal["text", "json"]

@@ -8,7 +8,7 @@ import pytest
 
 from fedanomaly.coordinator import metrics as of_coordinator
 from fedanomaly.node import metrics as of_node
-from fedanomaly.operations.metrics import Instruments
+from fedanomaly.transport.metrics import Instruments
 
 DECLARED = [*of_coordinator.DECLARED, *of_node.DECLARED]
 LABELS = {"kind", "outcome", "method", "route", "status", "code", "state", "event"}

@@ -23,7 +23,7 @@ import httpx2
 from fedanomaly import __version__
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.fhe import ABI_VERSION
-from fedanomaly.transport import is_loopback
+from fedanomaly.transport.connection import is_loopback
 from fedanomaly.transport.wire import API_VERSION
 from fedanomaly.types.canonical import VERSION
 
