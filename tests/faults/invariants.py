@@ -88,7 +88,6 @@ class Watch:
     def left(self, node: Node, post: Post) -> None:
         """An envelope leaves a member, wherever it goes."""
         sender, message = node.identity.public_key, read(post)
-        self._once(node, post, message)
         if isinstance(message, Statement):
             said = post.envelope.body + post.envelope.attachment
             if self._said.setdefault((sender, message.manifest), said) != said:
@@ -99,6 +98,7 @@ class Watch:
         elif isinstance(message, Vote) and message.accept:
             self._votes[message.manifest][sender].add(message)
             self._check_accepted(message.manifest)
+        self._once(node, post, message)
 
     def appended(self, data: bytes) -> None:
         """An entry becomes durable at the coordinator; it may be shown to anybody from now on."""
