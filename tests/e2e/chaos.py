@@ -3,9 +3,10 @@
     python -m tests.e2e.chaos --minutes 10 --rounds 20 --seed 1
 
 A coordinator and some nodes behind a bad network train job after job, on new rows
-each time, until enough rounds were accepted. All the while the seed draws what
-goes wrong next. At the end nothing goes wrong any more, one more job must be
-accepted, and `scripts/check_ledgers.py` reads what everybody has kept.
+each time, until the time is over and enough rounds were accepted (half the time
+more is given for that). All the while the seed draws what goes wrong next. At
+the end nothing goes wrong any more, one more job must be accepted, and
+`scripts/check_ledgers.py` reads what everybody has kept.
 """
 
 from __future__ import annotations
@@ -167,7 +168,10 @@ def chaos(folder: Path, *, minutes: float, rounds: int, seed: int, members: int)
         havoc, training = Havoc(realm, network, disks, seed), Training(realm, seed)
         havoc.start()
         deadline = began + 60 * minutes
-        while training.accepted_rounds < rounds and time.monotonic() < deadline and havoc.failure is None:
+        while havoc.failure is None and (
+            time.monotonic() < deadline
+            or (training.accepted_rounds < rounds and time.monotonic() < deadline + 30 * minutes)
+        ):
             training.one(timeout_s=max(60.0, deadline - time.monotonic() + 120.0))
         havoc.end()
         last = training.one(timeout_s=300.0)
