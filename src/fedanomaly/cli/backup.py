@@ -21,7 +21,7 @@ Source = Annotated[Path, typer.Argument(help="The backup.", exists=True, dir_oka
 
 
 def back_up_coordinator(file: Target, home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> None:
-    """Write settings, key, log and attachments into one file; also while the coordinator runs.
+    """Write settings, key, log and attachments into one file; also while it runs.
 
     The file holds the coordinator's key: keep it like the home.
 
@@ -57,7 +57,7 @@ def restore_coordinator(file: Source, home: CoordinatorHome = COORDINATOR_HOME, 
 
 
 def back_up_node(file: Target, home: NodeHome = NODE_HOME, as_json: Json = False) -> None:
-    """Write keystore, settings, ledger, data sets and models into one file; also while the node runs.
+    """Write keystore, settings, ledger, data and models into one file, at any time.
 
     What is secret in it is sealed under the passphrase, which is not in it.
     Secrets of key epochs are left out: a restored node needs a new key epoch.

@@ -48,12 +48,13 @@ def init(
     home: CoordinatorHome = COORDINATOR_HOME,
     as_json: Json = False,
 ) -> None:
-    """Make the home of a coordinator, with a fresh key.
+    r"""Make the home of a coordinator, with a fresh key.
 
     [bold]Example[/bold]
 
     $ fedanomaly coordinator init --name fraud-watch --members 3 --threshold 2
-    $ fedanomaly coordinator init --name fraud-watch --members 3 --listen 0.0.0.0:7400 --tls-name coordinator.example
+    $ fedanomaly coordinator init --name fraud-watch --members 3 \
+        --listen 0.0.0.0:7400 --tls-name coordinator.example
     """
     from fedanomaly.coordinator import CoordinatorConfig, init_home
     from fedanomaly.coordinator.certificates import AUTHORITY, SERVER

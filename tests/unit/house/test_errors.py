@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedanomaly import errors
-from fedanomaly.errors import CertificateError, FedAnomalyError, UnavailableError
+from fedanomaly.errors import CertificateError, FedAnomalyError, StorageError, UnavailableError
 
 ROOT = Path(__file__).parents[3]
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, FedAnomalyError)]
@@ -65,7 +65,7 @@ def test_every_code_is_provoked_by_a_test(kind: type[FedAnomalyError]) -> None:
 
 
 def test_only_what_may_be_sent_again_says_so() -> None:
-    assert [kind for kind in CLASSES if kind.retry_is_safe] == [UnavailableError, CertificateError]
+    assert [kind for kind in CLASSES if kind.retry_is_safe] == [UnavailableError, CertificateError, StorageError]
 
 
 def test_the_public_text_does_not_follow_the_message() -> None:
