@@ -119,6 +119,14 @@ class Keeper:
 
     def run(self) -> None:
         """Serve commands until there are no more, then end every service."""
+        try:
+            self._serve()
+        finally:  # also when nobody reads what it prints any more
+            for pid in list(self._names):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+    def _serve(self) -> None:
         buffer = b""
         while True:
             readable, _, _ = select.select([0], [], [], 0.02)
@@ -131,11 +139,6 @@ class Keeper:
             *lines, buffer = (buffer + piece).split(b"\n")
             for line in lines:
                 self._do(json.loads(line))
-        for name in self._names.values():
-            self._leaving.add(name)
-        for pid in list(self._names):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
 
     def _do(self, command: dict[str, Any]) -> None:
         name = command["name"]
