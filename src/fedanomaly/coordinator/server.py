@@ -13,7 +13,7 @@ import msgspec
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fedanomaly.coordinator.api import create_app, guarded
 from fedanomaly.coordinator.certificates import CertificateView
@@ -26,6 +26,8 @@ from fedanomaly.transport.wire import JSON
 GRACEFUL_STOP_S = 10
 KEEP_ALIVE_S = 30
 MAX_CONNECTIONS = 1000
+MAX_HEADER_BYTES = 16 * 1024
+"""Size of a request line and its header lines; what members send has about 1 KiB."""
 
 log = structlog.get_logger("fedanomaly.coordinator")
 
@@ -67,8 +69,47 @@ def run(folder: Path) -> None:
             raise getattr(app.state, "failure", None) or ConfigError("the service did not start") from None
 
 
-class Http(H11Protocol):
-    """HTTP/1.1 that answers with a code of ours also where no request could be read."""
+class Http(HttpToolsProtocol):
+    """HTTP/1.1 with an end to header lines, and with a code of ours also where no request could be read.
+
+    The parser itself takes in header lines, and trailers behind a body, without end.
+    """
+
+    _header_bytes = 0
+    _gets_on = _has_headers = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes; what is neither body nor the end of anything must end soon."""
+        self._gets_on = False
+        super().data_received(data)
+        self._header_bytes = 0 if self._gets_on else self._header_bytes + len(data)
+        if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """Begin with a request."""
+        self._has_headers = False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header line; not one that comes behind the body, when everything is checked."""
+        if not self._has_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Let the request be answered."""
+        self._has_headers = self._gets_on = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._gets_on = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._gets_on = True
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, and close."""

@@ -20,6 +20,7 @@ from fedanomaly.coordinator.clock import ForwardClock
 from fedanomaly.coordinator.home import Home
 from fedanomaly.coordinator.metrics import Metrics
 from fedanomaly.coordinator.progress import status_of
+from fedanomaly.coordinator.recent import Recent
 from fedanomaly.errors import FedAnomalyError, InvitationError, RefusedError, ReplayError, UnavailableError
 from fedanomaly.protocol import NO_ATTACHMENT, Coordinator, Enrol, Entry, Envelope, Post, Transcript, unneeded
 from fedanomaly.storage import BlobStore
@@ -40,6 +41,8 @@ from fedanomaly.transport.wire import (
 )
 
 TICK_S = 0.5
+WAKE_S = 0.05
+"""How long those who wait for news may stay in the dark about what another member said."""
 FEED_ENTRIES = 500
 FOLD_ENTRIES = 200
 MAX_WAITING_OF_ONE_MEMBER = 8
@@ -79,7 +82,9 @@ class Service:
         self._invited = Invited(home.database_path)
         self._now = ForwardClock(clock)
         self._lock = asyncio.Lock()
+        self._recent = Recent(max_entries=FEED_ENTRIES, max_bytes=MAX_FEED_BYTES)
         self._grown = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
         self._stopping = False
         self._trouble = ""
         self._waiting: Counter[bytes] = Counter()
@@ -110,6 +115,7 @@ class Service:
         """Let waiting members go, and close the log."""
         self.stop_waiting()
         async with self._lock:
+            self._wake()
             self._invited.close()
             await self._envelopes.close()
 
@@ -150,24 +156,25 @@ class Service:
 
     async def feed(self, member: bytes, after: int, wait_s: float) -> Feed:
         """Return what follows position `after`; wait for it, but not for ever."""
-        if after >= self.transcript.head:
+        if after >= self._recent.head:
             self._seen[member] = self._now()
-        grown = self._grown
-        may_wait = wait_s > 0 and not self._stopping and self._waiting[member] < MAX_WAITING_OF_ONE_MEMBER
-        if may_wait and self.transcript.head == after:  # who is ahead of it must hear so at once
+        if wait_s > 0 and self._waiting[member] < MAX_WAITING_OF_ONE_MEMBER:
             self._waiting[member] += 1
             try:
                 async with asyncio.timeout(min(wait_s, MAX_WAIT_S)):
-                    await grown.wait()
+                    while self._recent.head == after and not self._stopping:  # who is ahead must hear so at once
+                        await self._grown.wait()
             except TimeoutError:
                 pass
             finally:
                 self._waiting[member] -= 1
-        records = await self._envelopes.read(after, FEED_ENTRIES, limit_bytes=MAX_FEED_BYTES)
-        entries = tuple(FeedEntry(seq=r.seq, received_at=r.received_at, data=r.data) for r in records)
-        head = max(self.transcript.head, entries[-1].seq if entries else 0)
-        chain = self.transcript.chain(after) if after <= self.transcript.head else b""
-        return Feed(head=head, entries=entries, chain=chain)
+        records = self._recent.after(after)
+        if records is None:
+            records = await self._envelopes.read(after, FEED_ENTRIES, limit_bytes=MAX_FEED_BYTES)
+        # What is stored and not folded yet is nobody's business: the next question would be ahead of the fold.
+        head = self._recent.head
+        entries = tuple(FeedEntry(seq=r.seq, received_at=r.received_at, data=r.data) for r in records if r.seq <= head)
+        return Feed(head=head, entries=entries, chain=self.transcript.chain(after) if after <= head else b"")
 
     async def post(self, member: bytes, data: bytes) -> int:
         """Append a member's envelope and return its position; the same again is fine.
@@ -244,6 +251,7 @@ class Service:
         """
         async with self._lock:
             await self._append(self._coordinator.new_epoch().envelope)
+            self._wake()
 
     async def tick(self) -> None:
         """Append what has become due, and now and then remove what nobody needs any more."""
@@ -269,6 +277,7 @@ class Service:
 
     async def _advance(self) -> None:
         """Append what is due; what goes wrong is logged and tried again at the next tick."""
+        head = self._recent.head
         try:
             posts = self._coordinator.act(self._now(), self.blobs)
             while (post := await asyncio.to_thread(_next, posts)) is not None:
@@ -279,6 +288,9 @@ class Service:
                 self._metrics.count("fedanomaly_act_failures_total")
                 log.error("act-failed", error=str(error), exc_info=not isinstance(error, FedAnomalyError))  # noqa: TRY400 - ours need no trace
             self._trouble = repr(error)
+        finally:
+            if self._recent.head > head:  # what the coordinator says, members wait for
+                self._wake()
 
     async def _append(self, envelope: Envelope, invitation: bytes | None = None) -> int:
         at, data, digest = self._now(), envelope.to_bytes(), envelope.digest
@@ -286,14 +298,34 @@ class Service:
             seq = await self._envelopes.append(data, digest, at)
         else:
             seq = await self._envelopes.enrol(invitation, envelope.sender, data, digest, at)
-        await self._catch_up()
+        if seq == self.transcript.head + 1:
+            await self._take((Record(seq=seq, received_at=at, data=data),))
+        else:
+            await self._catch_up()
         log.info("appended", seq=seq, kind=envelope.kind, sender=envelope.sender.hex()[:8], size=envelope.size)
         return seq
 
     async def _catch_up(self) -> None:
-        """Fold what the log has and the fold has not, then wake who waits for it."""
+        """Fold what the log has and the fold has not."""
         while records := await self._envelopes.read(self.transcript.head, FOLD_ENTRIES):
-            await asyncio.to_thread(self._fold, records)
+            await self._take(records)
+
+    async def _take(self, records: Sequence[Record]) -> None:
+        """Fold what is stored, and let everybody have it; soon those who wait as well.
+
+        Most of what members say calls for an answer of the coordinator only, so
+        those who wait are woken once for much of it, not by each.
+        """
+        await asyncio.to_thread(self._fold, records)
+        self._recent.add(records)
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_later(WAKE_S, self._wake)
+
+    def _wake(self) -> None:
+        """Answer everybody who waits for the log to grow."""
+        if self._waking is not None:
+            self._waking.cancel()
+            self._waking = None
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 

@@ -3,7 +3,7 @@
     kept/ab/abcd…               whole blobs that everybody may read
     staged/OWNER/DIGEST.SIZE/   an upload under way; only its owner can touch it
         00000.PARTDIGEST        a part that has arrived
-        whole                   all of it, checked
+        whole                   all of it, checked; a blob of one part arrives as this
 
 An upload is staged under its owner's name, so nobody can spoil or fill up the
 upload of somebody else; it is kept once its owner has put it to use. An owner who
@@ -120,6 +120,8 @@ class BlobStore:
     def part(self, owner: bytes, digest: bytes, size: int, number: int, part_digest: bytes) -> PartWriter | None:
         """Return a writer for one part, or None if this very part is there.
 
+        The only part of a blob is the blob: its writer completes the upload.
+
         Parameters
         ----------
         owner : bytes
@@ -138,12 +140,15 @@ class BlobStore:
         CapacityError
             If no blob may have this size.
         MessageError
-            If there is no such part.
+            If there is no such part, or it is all of the blob and not what its name says.
         ReplayError
             If the part is there with another digest.
         """
-        if not 0 <= number < self._part_count(size):
+        count = self._part_count(size)
+        if not 0 <= number < count:
             raise MessageError("the blob has no such part")
+        if count == 1 and part_digest != digest:
+            raise MessageError("the blob is not what its digest says")
         expected = min(self._part_bytes, size - number * self._part_bytes)
         with self._lock, Disk():
             present = self.parts(owner, digest, size)
@@ -155,7 +160,8 @@ class BlobStore:
             if not folder.is_dir():
                 self._make_room(folder.parent, size)
                 folder.mkdir(mode=0o700, parents=True)
-            return PartWriter(folder / f"{number:05d}.{name_of(part_digest)}", expected, part_digest)
+            name = _WHOLE if count == 1 else f"{number:05d}.{name_of(part_digest)}"
+            return PartWriter(folder / name, expected, part_digest)
 
     def complete(self, owner: bytes, digest: bytes, size: int) -> None:
         """Join the parts of an upload and check the whole; the same again is fine.
@@ -175,10 +181,7 @@ class BlobStore:
             folder = self._folder(owner, digest, size)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             parts = [folder / f"{number:05d}.{present[number].hex()}" for number in range(len(present))]
-            if list(present.values()) == [digest]:  # one part, checked when it came: no need to copy it
-                parts.pop().rename(folder / _WHOLE)
-                sync_folder(folder)
-            elif not _join(parts, folder / _WHOLE, digest):
+            if not _join(parts, folder / _WHOLE, digest):
                 shutil.rmtree(folder)
                 raise MessageError("the blob is not what its digest says")
             for path in parts:

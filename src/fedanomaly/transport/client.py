@@ -173,6 +173,8 @@ class CoordinatorClient:
     def upload(self, data: bytes, progress: Callable[[int], None] | None = None) -> bytes:
         """Send a blob, or what is missing of it, and return its digest.
 
+        A blob of one part takes one request: the coordinator has all of it then.
+
         Parameters
         ----------
         data : bytes
@@ -184,9 +186,11 @@ class CoordinatorClient:
             raise CapacityError(f"a blob may have {self._max_blob_bytes} bytes at most")
         digest = hashlib.sha256(data).digest()
         path, params = f"/v1/blobs/{digest.hex()}", {"size": len(data)}
-        present = decode(
-            Parts, self._connection.call("GET", f"{path}/parts", limit_bytes=MAX_HEAD_BYTES, params=params)
-        )
+        in_one = 0 < len(data) <= PART_BYTES
+        present = Parts(whole=False)
+        if not in_one:
+            answer = self._connection.call("GET", f"{path}/parts", limit_bytes=MAX_HEAD_BYTES, params=params)
+            present = decode(Parts, answer)
         if present.whole:
             return digest
         for number, part in enumerate(_cut(data)):
@@ -196,7 +200,8 @@ class CoordinatorClient:
                 )
             if progress:
                 progress(len(part))
-        self._connection.call("POST", path, limit_bytes=MAX_HEAD_BYTES, params=params)
+        if not in_one:
+            self._connection.call("POST", path, limit_bytes=MAX_HEAD_BYTES, params=params)
         return digest
 
     def download(self, digest: bytes) -> bytes:
