@@ -21,6 +21,7 @@ from fedanomaly.coordinator.server import Http, Server
 from fedanomaly.protocol import Enrol, seal
 from fedanomaly.transport import CoordinatorClient, Patience, RequestSigner
 from fedanomaly.transport.wire import PART_BYTES
+from tests.unit.coordinator.web import Web
 
 ONE_TRY = Patience(attempts=1, connect_timeout_s=5, io_timeout_s=20)
 
@@ -165,3 +166,16 @@ def standing(tmp_path_factory):
         federation.app = app
         federation.member = federation.enrol("north")
         yield federation
+
+
+@pytest.fixture
+def web(standing):
+    opened = []
+
+    def web(federation, identity=None):
+        opened.append(Web(federation, identity))
+        return opened[-1]
+
+    yield web
+    for each in opened:
+        each.close()

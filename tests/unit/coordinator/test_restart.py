@@ -24,7 +24,7 @@ from fedanomaly.storage.envelopes import EnvelopeLog
 from fedanomaly.transport import Patience
 from fedanomaly.transport.wire import PART_BYTES
 from tests.unit.coordinator.conftest import Identity, serve, until
-from tests.unit.coordinator.test_http import ask_for_job
+from tests.unit.coordinator.web import ask_for_job
 
 PATIENT = Patience(attempts=100, connect_timeout_s=5, retry_for_s=30)
 NAMES = ("north", "south", "west")
