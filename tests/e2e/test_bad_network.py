@@ -10,11 +10,12 @@ from tests.e2e.nursery import Nursery
 from tests.e2e.realm import PASSPHRASE, Realm
 from tests.e2e.recorder import Recorder
 
+ATTEMPTS = 5
 NAMES = ("north", "south", "west")
 WEATHERS = {
     "slow": Weather(latency_s=0.03, bytes_per_s=300_000),
-    "cuts": Weather(cuts=0.5, cut_after=(1, 6000)),
-    "resets": Weather(resets=0.5, cut_after=(1, 6000)),
+    "cut": Weather(cuts=0.5, cut_after=(1, 6000)),
+    "reset": Weather(resets=0.5, cut_after=(1, 6000)),
     "half-closed": Weather(half_closes=0.4, cut_after=(1, 6000)),
 }
 
@@ -43,12 +44,16 @@ def test_jobs_finish_through_a_network_that_is_slow_and_cuts_in_the_middle_of_me
     network.weather = Weather(latency_s=0.01, cuts=0.3, cut_after=(1, 250_000))  # also within a deal
     realm.start_nodes()
     realm.live()
-    for weather in WEATHERS.values():
+    for fate, weather in WEATHERS.items():
         network.weather = weather
-        network.cut_all()
-        job = realm.train("north")
-        assert realm.ended("north", job)["state"] == "accepted"
-    assert min(network.ended[fate] for fate in ("cut", "reset", "half-closed")) > 0
+        for _ in range(ATTEMPTS):  # whether a connection meets its fate is drawn
+            network.cut_all()
+            job = realm.train("north")
+            assert realm.ended("north", job)["state"] == "accepted"
+            if fate == "slow" or network.ended.get(fate):
+                break
+        else:
+            raise AssertionError(f"no connection was {fate}")
     for name in NAMES:
         realm.kept(name, job)
 

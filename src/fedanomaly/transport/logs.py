@@ -46,7 +46,7 @@ def configure(style: Style, level: Level = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the one of the moment
         cache_logger_on_first_use=False,
     )
 

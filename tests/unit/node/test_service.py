@@ -1,6 +1,6 @@
 import pytest
 
-from fedanomaly.errors import ConfigError, FedAnomalyError, NotFoundError, UnavailableError
+from fedanomaly.errors import ConfigError, DataError, FedAnomalyError, InUseError, NotFoundError, UnavailableError
 from fedanomaly.node.home import Home
 from fedanomaly.node.service import NodeService
 from tests.unit.node.federation import PASSPHRASE, coordinator, founded, joined, until
@@ -74,7 +74,7 @@ def test_what_the_node_itself_cannot_do_is_not_asked_for(trained):
         service.train(model="m", dataset="unknown", detector="loda", params={})
     with pytest.raises(FedAnomalyError):
         service.train(model="m", dataset="payments", detector="unknown", params={})
-    with pytest.raises(ConfigError):
+    with pytest.raises(DataError):
         service.train(model="../m", dataset="payments", detector="loda", params={})
 
 
@@ -110,6 +110,6 @@ def test_a_node_waits_for_its_coordinator_and_goes_on_by_itself(tmp_path):
 def test_a_service_opens_with_a_passphrase(trained, tmp_path):
     (first, *_) = trained.homes
 
-    with pytest.raises(UnavailableError), Home(first.root).locked():
+    with pytest.raises(InUseError), Home(first.root).locked():
         raise AssertionError
     assert NodeService.open(trained.homes[1], PASSPHRASE).status.organisation == "east"
