@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import threading
 import time
@@ -19,9 +20,13 @@ from fedanomaly.coordinator import CoordinatorConfig, create_app, create_invitat
 from fedanomaly.coordinator.api import guarded
 from fedanomaly.coordinator.server import Http, Server
 from fedanomaly.protocol import Enrol, seal
+from fedanomaly.protocol.messages import Hello, RosterAccept
 from fedanomaly.transport import CoordinatorClient, Patience, RequestSigner
 from fedanomaly.transport.wire import PART_BYTES
-from tests.unit.coordinator.web import Web
+from tests.unit.cli.conftest import environment, fedanomaly
+from tests.unit.coordinator.web import Web, sha256
+
+__all__ = ["environment", "fedanomaly"]
 
 ONE_TRY = Patience(attempts=1, connect_timeout_s=5, io_timeout_s=20)
 
@@ -179,3 +184,16 @@ def web(standing):
     yield web
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def dealing(served):
+    """Three members up to their deals, and the digest of their roster."""
+    members = [served.enrol(name) for name in ("north", "south", "west")]
+    call = served.log()[-1].envelope.digest
+    for identity, client in members:
+        client.post(served.say(identity, Hello(call=call, nonce=os.urandom(32), hello=bytes(1248))).envelope)
+    roster = sha256(served.log()[-1].envelope.body)
+    for identity, client in members:
+        client.post(served.say(identity, RosterAccept(roster=roster)).envelope)
+    return members, roster

@@ -14,7 +14,7 @@ from fedanomaly.errors import (
     ProtocolError,
     UnavailableError,
 )
-from fedanomaly.protocol.messages import Deal, Hello, RosterAccept
+from fedanomaly.protocol.messages import Deal
 from fedanomaly.transport.wire import PART_BYTES, Parts, decode
 from tests.unit.coordinator.conftest import until
 from tests.unit.coordinator.web import ask_for_job, sha256
@@ -96,17 +96,6 @@ def test_a_blob_of_one_part_is_whole_once_it_is_there(served, web):
 
 class TestAttachments:
     """Three members up to their deals, the first messages that carry something."""
-
-    @pytest.fixture
-    def dealing(self, served):
-        members = [served.enrol(name) for name in ("north", "south", "west")]
-        call = served.log()[-1].envelope.digest
-        for identity, client in members:
-            client.post(served.say(identity, Hello(call=call, nonce=os.urandom(32), hello=bytes(1248))).envelope)
-        roster = sha256(served.log()[-1].envelope.body)
-        for identity, client in members:
-            client.post(served.say(identity, RosterAccept(roster=roster)).envelope)
-        return members, roster
 
     def test_an_attachment_that_was_posted_is_for_every_member(self, served, dealing):
         members, roster = dealing

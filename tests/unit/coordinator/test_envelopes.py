@@ -62,6 +62,14 @@ def test_a_damaged_envelope_is_refused(standing, web, cut):
     assert client.feed(0)[1] == 2
 
 
+def test_an_envelope_of_another_version_is_told_so(standing, web):
+    identity, client = standing.member
+    data = standing.say(identity, ask_for_job()).envelope.to_bytes()
+    response = web(standing, identity)("POST", "/v1/envelopes", content=data.replace(b"fedanomaly/1", b"fedanomaly/2"))
+    assert (response.status_code, response.json()["code"]) == (409, "FA403")
+    assert client.feed(0)[1] == 2
+
+
 def test_an_envelope_beyond_the_limit_is_not_read(standing, web):
     identity, _ = standing.member
     assert web(standing, identity)("POST", "/v1/envelopes", content=bytes(2 * 1024 * 1024 + 1)).status_code == 413

@@ -135,3 +135,11 @@ def test_nobody_in_a_log_line_is_more_than_a_key(served, capfd):
     assert "appended" in written
     assert invitation.secret.hex() not in written
     assert invitation.to_text() not in written
+
+
+def test_a_coordinator_of_another_version_is_not_spoken_to(served, monkeypatch):
+    _, client = served.enrol("north")
+    monkeypatch.setattr("fedanomaly.coordinator.service.API_VERSION", 99)
+    with pytest.raises(ProtocolError, match="speaks another version") as caught:
+        client.federation()
+    assert caught.value.hint == "upgrade the older side"

@@ -10,7 +10,7 @@ from fedanomaly.coordinator.clock import ForwardClock
 from fedanomaly.errors import FedAnomalyError, MessageError, ProtocolError, ReplayError, UnavailableError
 from fedanomaly.protocol import EpochState, JobState
 from fedanomaly.protocol.coordinator import SET_UP_S
-from fedanomaly.protocol.messages import Objection
+from fedanomaly.protocol.messages import Objection, RosterAccept
 from tests.unit.protocol.driving import asked, enrol_all, job_of, meddle, read, signed_by
 
 
@@ -18,10 +18,14 @@ def stuck(federation, kind: str):
     """A federation in which the first deal, or the first hello, is of no use to others."""
     fed = federation(enrol=False)
     enrol_all(fed)
-    bent = []
+    first, bent, most = fed.parties[0].identity.public_key, [], {"deal": 2, "hello": 1}[kind]
 
     def change(post):
-        if post.envelope.kind != kind or post.envelope.sender != fed.parties[0].identity.public_key or len(bent) > 1:
+        if (
+            post.envelope.kind != kind
+            or post.envelope.sender != fed.parties[0].identity.public_key
+            or len(bent) == most
+        ):
             return (post,)
         bent.append(post)
         message, attachment = read(post), post.attachment
@@ -51,6 +55,20 @@ def test_a_set_up_with_a_bad_deal_is_given_up_and_the_next_one_lives(federation)
     for party in fed.parties:
         assert first.digest not in party.vault._sealed
         assert not list(party.rows.all("deal"))
+
+
+def test_a_hello_with_a_false_key_is_objected_to_and_the_set_up_given_up(federation):
+    fed = stuck(federation, "hello")
+    first = fed.coordinator.transcript.epoch
+    assert first.state is EpochState.ACCEPTING  # its owner did not write it; a bad member accepts nevertheless
+    fed.post(signed_by(fed, 1, RosterAccept(roster=first.roster_hash)))
+    fed.pump()
+    assert first.state is EpochState.DEALING
+    assert first.objections == {(2, 1): "hello", (3, 1): "hello"}
+    fed.now_s += SET_UP_S
+    fed.pump()
+    assert fed.coordinator.transcript.live
+    assert fed.coordinator.transcript.live is not first
 
 
 def test_patience_doubles_with_each_set_up_that_came_to_nothing(federation):
