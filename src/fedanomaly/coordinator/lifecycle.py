@@ -16,6 +16,8 @@ from fedanomaly.coordinator.metrics import Metrics, exposed
 from fedanomaly.coordinator.service import TICK_S, Service
 from fedanomaly.errors import FedAnomalyError
 
+REFUSALS_TOLD_IN_A_SECOND = 10
+
 log = structlog.get_logger("fedanomaly.coordinator")
 
 
@@ -67,6 +69,9 @@ async def _tick(service: Service) -> None:
 class RequestLog:
     """Logs and counts each request: route, status, duration, sizes. No query, no header, no body.
 
+    Of requests that are refused it tells a few in a second, and how many more there
+    were with the next: whoever sends them must not fill the disk.
+
     Parameters
     ----------
     app : ASGI application
@@ -78,6 +83,8 @@ class RequestLog:
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._second = 0
+        self._told = self._untold = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass everything on, and log how it ended."""
@@ -110,12 +117,24 @@ class RequestLog:
             error = scope.get("state", {}).get("error")
             seconds = time.perf_counter() - started_s
             self._metrics.answered(scope["method"], route, answered, seconds=seconds, received=received, sent=sent)
-            write = log.debug if answered < 400 else log.warning
-            write(
-                "request",
-                method=scope["method"],
-                route=route,
-                status=answered,
-                duration_ms=round(1000 * seconds, 1),
-                **({"error": error} if error else {}),
-            )
+            line = {
+                "method": scope["method"],
+                "route": route,
+                "status": answered,
+                "duration_ms": round(1000 * seconds, 1),
+            }
+            if answered < 400:
+                log.debug("request", **line)
+            elif answered >= 500 or self._may_tell():
+                untold, self._untold = self._untold, 0
+                more = {"error": error} if error else {}
+                log.warning("request", **line, **more, **({"untold": untold} if untold else {}))
+            else:
+                self._untold += 1
+
+    def _may_tell(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._told = second, 0
+        self._told += 1
+        return self._told <= REFUSALS_TOLD_IN_A_SECOND
