@@ -14,8 +14,9 @@ SERVICES = (
         "Coordinator",
         "fedanomaly.coordinator.metrics",
         (
-            "At `http://127.0.0.1:PORT/metrics`, with `metrics_port = PORT` in coordinator.toml; off by default. The port "
-            "is on loopback and asks nobody who they are: what it tells is for whoever runs the machine, not for members. "
+            "At `http://127.0.0.1:PORT/metrics`, with `metrics_port = PORT` in coordinator.toml; off by default. The "
+            "port is on loopback and asks nobody who they are: what it tells is for whoever runs the machine, not for "
+            "members. "
             "`/healthz` answers on the port of the federation."
         ),
     ),

@@ -21,11 +21,7 @@ def stuck(federation, kind: str):
     first, bent, most = fed.parties[0].identity.public_key, [], {"deal": 2, "hello": 1}[kind]
 
     def change(post):
-        if (
-            post.envelope.kind != kind
-            or post.envelope.sender != fed.parties[0].identity.public_key
-            or len(bent) == most
-        ):
+        if post.envelope.kind != kind or post.envelope.sender != first or len(bent) == most:
             return (post,)
         bent.append(post)
         message, attachment = read(post), post.attachment
