@@ -171,7 +171,7 @@ async def put_part(
     blob: Blob,
     number: Annotated[int, Path(ge=0, le=MAX_INTEGER)],
 ) -> Response:
-    """Take one part of an upload; its digest is the signed digest of the body."""
+    """Take one part of an upload; its digest is the signed digest of the body. The only part completes it."""
     writer = await asyncio.to_thread(
         service.blobs.part, caller.member, blob.digest, blob.size, number, caller.content_digest
     )

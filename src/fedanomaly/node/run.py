@@ -84,6 +84,7 @@ def _served(service: NodeService, token: str, listener: socket.socket) -> Iterat
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         create_app(service, token),
+        http="h11",  # httptools, which would be taken otherwise, knows no end of header lines
         log_config=None,
         access_log=False,
         lifespan="off",
