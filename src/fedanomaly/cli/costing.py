@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedanomaly.detectors import Detector
+from fedanomaly.detectors.scaling import MAX_ROWS
+from fedanomaly.errors import CapacityError
 from fedanomaly.fhe import best_layout
 from fedanomaly.types import Integers, Quantiser, Total
 
@@ -74,8 +76,10 @@ def plan(detector: Detector, *, rows: int, features: int, members: int, threshol
     Raises
     ------
     CapacityError
-        If a step does not fit any ring.
+        If a member has more rows than one job takes, or a step does not fit any ring.
     """
+    if rows > members * MAX_ROWS:
+        raise CapacityError(f"a member may bring at most {MAX_ROWS} rows to one job", hint="train on fewer rows")
     sample = min(rows, SAMPLE_ROWS, max(SAMPLE_CELLS // features, 1000))
     copies = max(1, round(rows / sample))
     rows_drawn = np.random.default_rng(0).normal(size=(sample, features))

@@ -9,6 +9,7 @@ import pytest
 
 from fedanomaly.coordinator import api
 from fedanomaly.errors import (
+    ProtocolError,
     UnauthenticatedError,
 )
 from tests.unit.coordinator.conftest import Identity
