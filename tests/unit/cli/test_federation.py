@@ -75,7 +75,7 @@ def test_an_interrupted_wait_leaves_the_job_alone(start, home, trained):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
 
-    assert process.returncode != 0
+    assert process.returncode == 130
     assert "job" in first
     assert "--follow" in said
     assert "Traceback" not in said
