@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fedanomaly.errors import CapacityError, DivergedError, ProtocolError
+from fedanomaly.errors import CapacityError, DivergedError, ProtocolError, VersionError
 from fedanomaly.protocol import Entry, Envelope
 from fedanomaly.transport.connection import Connection, Patience
 from fedanomaly.transport.invitations import Invitation
@@ -98,6 +98,8 @@ class CoordinatorClient:
 
         Raises
         ------
+        VersionError
+            If the coordinator speaks another version.
         ProtocolError
             If another coordinator or federation answers.
         """
@@ -106,7 +108,7 @@ class CoordinatorClient:
             self._connection.call("GET", "/v1/federation", limit_bytes=MAX_HEAD_BYTES, signed=False),
         )
         if info.version != API_VERSION:
-            raise ProtocolError("the coordinator speaks another version", hint="upgrade the older side")
+            raise VersionError("the coordinator speaks another version", hint="upgrade the older side")
         if (info.coordinator, info.federation) != (self._coordinator, self._federation):
             raise ProtocolError("another coordinator answers at this URL", hint="ask it for a new invitation")
         return info

@@ -250,7 +250,19 @@ def test_commands_are_listed_in_the_order_in_which_they_are_needed(fedanomaly):
     said = fedanomaly("--help").stdout
 
     listed = re.findall(r"^│ ([a-z]+) ", said, re.MULTILINE)
-    assert listed == ["demo", "cost", "explain", "coordinator", "node", "doctor", "schema", "data", "train", "models", "score"]
+    assert listed == [
+        "demo",
+        "cost",
+        "explain",
+        "coordinator",
+        "node",
+        "doctor",
+        "schema",
+        "data",
+        "train",
+        "models",
+        "score",
+    ]
 
 
 def test_no_line_of_help_is_too_long_for_a_narrow_terminal(fedanomaly):

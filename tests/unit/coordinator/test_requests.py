@@ -9,7 +9,6 @@ import pytest
 
 from fedanomaly.coordinator import api
 from fedanomaly.errors import (
-    ProtocolError,
     UnauthenticatedError,
 )
 from tests.unit.coordinator.conftest import Identity
@@ -141,6 +140,6 @@ def test_nobody_in_a_log_line_is_more_than_a_key(served, capfd):
 def test_a_coordinator_of_another_version_is_not_spoken_to(served, monkeypatch):
     _, client = served.enrol("north")
     monkeypatch.setattr("fedanomaly.coordinator.service.API_VERSION", 99)
-    with pytest.raises(ProtocolError, match="speaks another version") as caught:
+    with pytest.raises(VersionError, match="speaks another version") as caught:
         client.federation()
     assert caught.value.hint == "upgrade the older side"
