@@ -10,6 +10,7 @@ import pytest
 from fedanomaly.coordinator import api
 from fedanomaly.errors import (
     UnauthenticatedError,
+    VersionError,
 )
 from tests.unit.coordinator.conftest import Identity
 from tests.unit.coordinator.web import ask_for_job
