@@ -88,18 +88,23 @@ def _sent(entries: Sequence[Entry]) -> int:
     return sum(len(e.envelope.to_bytes()) + e.envelope.size for e in entries if e.envelope.sender != own)
 
 
-def fitted(points: Sequence[dict[str, float]], what: str, members: int) -> float:
-    """Extrapolate with the polynomial of degree 3 without a constant that fits best, errors counted relatively.
+GROWTH = {"cpu_s": (1, 2, 3), "bytes_up": (0, 1), "bytes_down": (0, 1, 2)}
+"""Powers of the number of members that a figure consists of.
 
-    Deals and their checks grow with the square; every member reads every
-    message, and a message that lists all of them has the size of the roster,
-    hence the cube.
-    """
+Deals and their checks grow with the square; every member reads every message,
+and a message that lists all of them has the size of the roster, hence the cube.
+A member sends one deal to each other one, and receives one, and the envelopes
+of all deals.
+"""
+
+
+def fitted(points: Sequence[dict[str, float]], what: str, members: int) -> float:
+    """Extrapolate with the powers of `GROWTH` that fit best, errors counted relatively."""
     sizes = np.array([point["members"] for point in points], dtype=float)
     values = np.array([point[what] for point in points])
-    terms = np.stack([sizes, sizes**2, sizes**3], axis=1)
+    terms = np.stack([sizes**power for power in GROWTH[what]], axis=1)
     found, *_ = np.linalg.lstsq(terms / values[:, None], np.ones(len(values)), rcond=None)
-    return float(found @ [members, members**2, members**3])
+    return float(found @ [float(members) ** power for power in GROWTH[what]])
 
 
 def main() -> None:
@@ -108,8 +113,8 @@ def main() -> None:
     in_process(3)  # loads the engine
     points = [in_process(members) for members in SIZES]
     checked = in_process(CHECKED)
-    told = {what: fitted(points, what, CHECKED) for what in ("cpu_s", "bytes_up", "bytes_down")}
-    far = {what: fitted([*points, checked], what, FORETOLD) for what in ("cpu_s", "bytes_up", "bytes_down")}
+    told = {what: fitted(points, what, CHECKED) for what in GROWTH}
+    far = {what: fitted([*points, checked], what, FORETOLD) for what in GROWTH}
     rows = [_row(f"{point['members']:.0f}", point) for point in points]
     rows.append(_row(f"{CHECKED} measured", checked))
     rows.append(_row(f"{CHECKED} foretold from the above", {"seconds": float("nan"), **told}))
