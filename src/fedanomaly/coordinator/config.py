@@ -82,7 +82,7 @@ class CoordinatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if not (is_loopback(self.listen_host) or self.tls_certificate or self.behind_proxy):
             raise ConfigError(
                 "beyond this machine a coordinator listens with TLS only",
-                hint="init with --tls-name NAME, or set tls_certificate and tls_key, or behind_proxy if a proxy speaks TLS",
+                hint="init with --tls-name NAME; or set tls_certificate and tls_key, or behind_proxy",
             )
         check_origin(self.origin)
 
