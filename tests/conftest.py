@@ -1,0 +1,12 @@
+"""What holds for every test."""
+
+import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Let services that run on in other threads log nowhere; a test that looks at lines configures its own."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=False)
+    yield
+    structlog.reset_defaults()
