@@ -52,7 +52,7 @@ def in_process(members: int) -> dict[str, float]:
     return {"members": members, "seconds": seconds, "cpu_s": cpu_s, "bytes_up": up, "bytes_down": down}
 
 
-def _no_learner(_request: object) -> Any:  # noqa: ANN401
+def _no_learner(_request: object) -> Any:  # noqa: ANN401 - no job is asked for
     raise AssertionError
 
 

@@ -23,12 +23,12 @@ TIMEOUT_S = 5
 def coordinator_is_ready(home: Path) -> bool:
     """Ask the coordinator of this machine, whatever name its certificate is for."""
     config = load_config(home / "coordinator.toml")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.listen_host, config.listen_host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.listen_host, config.listen_host)  # noqa: S104 - it binds nothing
     if not config.tls_certificate:
         connection = http.client.HTTPConnection(host, config.listen_port, timeout=TIMEOUT_S)
     else:
         # It asks itself, and nothing is sent: the certificate is the nodes' business.
-        context = ssl._create_unverified_context()  # noqa: S323, SLF001
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001 - as said above
         connection = http.client.HTTPSConnection(host, config.listen_port, timeout=TIMEOUT_S, context=context)
     connection.request("GET", "/healthz/ready")
     return connection.getresponse().status == http.client.OK

@@ -143,7 +143,7 @@ class Recorder:
         log = self.federation.coordinator.transcript
         label = log.epochs[0].digest
         live = EpochSecrets.unseal(
-            self.party.vault._key,  # noqa: SLF001
+            self.party.vault._key,  # noqa: SLF001 (a recording holds one member's secrets)
             label + b"live",
             self.sealed[label + b"live"],
             members=MEMBERS,
@@ -157,13 +157,13 @@ class Recorder:
         wanted |= {envelope.attachment for (_, to), envelope in log.epochs[0].deals.items() if to == self.member}
         wanted.discard(bytes(32))
         return {
-            "federation": self.federation._federation.hex(),  # noqa: SLF001
-            "coordinator": self.federation._identity.public_key.hex(),  # noqa: SLF001
+            "federation": self.federation._federation.hex(),  # noqa: SLF001 (public)
+            "coordinator": self.federation._identity.public_key.hex(),  # noqa: SLF001 (public)
             "member": self.member,
             "identity": self.party.identity.public_key.hex(),
             "log": [_text(entry.envelope.to_bytes()) for entry in self.federation.log],
             "attachments": {digest.hex(): _text(self.federation.blobs[digest]) for digest in sorted(wanted)},
-            "sealing_key": self.party.vault._key.hex(),  # noqa: SLF001
+            "sealing_key": self.party.vault._key.hex(),  # noqa: SLF001 (as above)
             "sealed": {name.hex(): _text(blob) for name, blob in self.sealed.items()},
             "rounds": rounds,
         }

@@ -166,7 +166,7 @@ def enter(program: list[str]) -> None:
     for as_root in ([], ["--user", "--map-root-user"]):
         probe = [unshare, *as_root, *spaces, "ip", "link", "add", "name", "probe", "type", "bridge"]
         if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-            os.execv(unshare, [unshare, *as_root, *spaces, *program])  # noqa: S606
+            os.execv(unshare, [unshare, *as_root, *spaces, *program])  # noqa: S606 - no shell is wanted
 
 
 def _run(*command: str) -> None:

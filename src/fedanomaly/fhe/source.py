@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fedanomaly.errors import MessageError
+
 
 class Source(Protocol):
     """Bytes at rest."""
@@ -36,5 +38,13 @@ class InMemory:
         return len(self._data)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset` on."""
+        """Return `length` bytes from `offset` on.
+
+        Raises
+        ------
+        MessageError
+            If so many are not there.
+        """
+        if not 0 <= offset <= offset + length <= len(self._data):
+            raise MessageError("the message is shorter than what is read of it")
         return self._data[offset : offset + length]

@@ -246,3 +246,11 @@ def test_large_messages_are_checked_and_added_a_window_at_a_time(federation):
     for bad in (raw[:last] + b"\xff", raw[:-9] + b"\xff" * 9):
         with pytest.raises(MessageError):
             DecryptionShare.check(InMemory(bad), manifest)
+
+
+def test_bytes_in_memory_are_not_read_beyond_their_end():
+    source = InMemory(b"abc")
+    assert source.read(1, 2) == b"bc"
+    for offset, length in ((2, 2), (4, 0), (-1, 1), (0, -1)):
+        with pytest.raises(MessageError):
+            source.read(offset, length)
