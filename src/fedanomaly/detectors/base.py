@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta, abstractmethod
+from abc import ABC, ABCMeta, abstractmethod
 from numbers import Real
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from fedanomaly.detectors.cells import number
-from fedanomaly.detectors.scaling import Scaling
+from fedanomaly.detectors.scaling import Counting, Scaling
 from fedanomaly.detectors.threshold import Threshold
 from fedanomaly.errors import DataError, RefusedError, ShapeError, VersionError
 from fedanomaly.types import Floats, Integers, Quantiser, State, Statistics, Step, Total
@@ -40,6 +40,24 @@ class Stage(Protocol):
         ...
 
 
+class LabelledStage(ABC):
+    """A stage whose `local` takes labels as well: 1 for an anomaly, 0 for a normal row."""
+
+    prefix: ClassVar[str]
+
+    @abstractmethod
+    def next_step(self, state: State) -> Step | None:
+        """Return what to sum next, as `Stage` does."""
+
+    @abstractmethod
+    def local(self, step: Step, X: Floats, state: State, y: Integers) -> Statistics:
+        """Return one member's plaintext statistic; `y` has shape (n_samples,)."""
+
+    @abstractmethod
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Return the state that holds the opened integers of `total`; pure."""
+
+
 class Scorer(Protocol):
     """A learnt model, derived from the opened integers of a state."""
 
@@ -61,7 +79,9 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     gives exactly what `fit` gives on all their rows together.
 
     A subclass sets `name` and `version`, and implements `stages` and
-    `derive`. Its file in this package is all that registers it.
+    `derive`. Its file in this package is all that registers it. One that learns
+    from labels sets `learns_from_labels` and has a `LabelledStage`; one that does
+    not read numbers (events, letters) overrides `preparation`.
 
     Parameters
     ----------
@@ -80,6 +100,9 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    learns_from_labels: ClassVar[bool] = False
+    most_rounds: ClassVar[int] = 12
+    """A job with default parameters takes no more rounds than that."""
     _knows_names = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
@@ -91,12 +114,16 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     # What a subclass brings.
 
     @abstractmethod
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stages between scaling and threshold."""
+    def stages(self) -> tuple[Stage | LabelledStage, ...]:
+        """Return the stages between preparation and threshold."""
 
     @abstractmethod
     def derive(self, state: State) -> Scorer:
         """Return what scores rows; needs every stage but the threshold."""
+
+    def preparation(self) -> tuple[Stage, ...]:
+        """Return the first stages: rows are counted, columns scaled."""
+        return (Counting(), Scaling())
 
     def circuit(self) -> None:
         """Return the score as an encrypted computation; None: it has none."""
@@ -139,7 +166,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
                 return step
         return None
 
-    def local(self, step: Step, X: Floats, state: State) -> Statistics:
+    def local(self, step: Step, X: Floats, state: State, y: npt.ArrayLike | None = None) -> Statistics:
         """Return one member's plaintext statistic; it never leaves the organisation unencrypted.
 
         Parameters
@@ -151,11 +178,14 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             modified nor kept.
         state : State
             The current state of the job.
+        y : array-like of shape (n_samples,), optional
+            Labels, for detectors that learn from them: 0 is normal, anything
+            else an anomaly.
 
         Raises
         ------
         DataError
-            If a reading is infinite.
+            If a reading is infinite, or labels are wanted and not there.
         ShapeError
             If `X` has other columns than the state.
         RefusedError
@@ -168,7 +198,10 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if np.isinf(rows).any():
             columns = np.flatnonzero(np.isinf(rows).any(axis=0)).tolist()
             raise DataError(f"infinite readings in columns {columns}", hint="use NaN for a missing reading")
-        return self._stage(step, state).local(step, rows, state)
+        stage = self._stage(step, state)
+        if isinstance(stage, LabelledStage):
+            return stage.local(step, rows, state, self._labels(y, len(rows)))
+        return stage.local(step, rows, state)
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state; pure, and the same at every member.
@@ -202,21 +235,23 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     # The contract of scikit-learn.
 
-    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn passes y
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Self:
         """Train on one table: the federated loop with one member and no encryption.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows; NaN is a missing reading. Not kept.
-        y : ignored
-            Present for scikit-learn.
+        y : array-like of shape (n_samples,), optional
+            Labels, for detectors that learn from them: 0 is normal, anything
+            else an anomaly. Ignored by all others.
         """
         rows = self._validated(X, reset=True, ensure_min_samples=1)
+        labels = self._labels(y, len(rows)) if self.learns_from_labels else None
         state = self.initial_state(rows.shape[1])
         while (step := self.next_step(state)) is not None:
             quantiser = Quantiser(step=step, members=1)
-            sums = quantiser.quantise(self.local(step, rows, state))
+            sums = quantiser.quantise(self.local(step, rows, state, labels))
             state = self.merge(step, quantiser.total(sums, 1), state)
         return self._learnt(state)
 
@@ -260,10 +295,20 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     # Inside.
 
-    def _all_stages(self) -> tuple[Stage, ...]:
-        return (Scaling(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
+    def _all_stages(self) -> tuple[Stage | LabelledStage, ...]:
+        return (*self.preparation(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
 
-    def _stage(self, step: Step, state: State) -> Stage:
+    def _labels(self, y: npt.ArrayLike | None, rows: int) -> Integers:
+        if y is None:
+            raise DataError(f"{self.name} learns from labels, and there are none", hint="0 is normal, 1 an anomaly")
+        labels = column_or_1d(y)
+        if len(labels) != rows:
+            raise ShapeError(f"{len(labels)} labels for {rows} rows")
+        if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
+            raise DataError("labels must be numbers, and none may be missing", hint="0 is normal, 1 an anomaly")
+        return (labels != 0).astype(np.int64)
+
+    def _stage(self, step: Step, state: State) -> Stage | LabelledStage:
         if step != self.next_step(state):
             raise RefusedError(f"step {step.name} does not follow from the state")
         (stage,) = (stage for stage in self._all_stages() if step.name.split("/")[0] == stage.prefix)
@@ -299,4 +344,5 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.target_tags.required = self.learns_from_labels
         return tags

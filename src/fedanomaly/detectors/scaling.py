@@ -1,6 +1,6 @@
 """Robust scaling without declared ranges, as steps that are sums.
 
-Rows are counted first, so that later fields have narrow bounds. Then the
+Rows are counted first. Then the
 quartiles of every column are searched in histograms. The rows come out as small
 whole numbers, so that whatever is summed of them afterwards is exact.
 """
@@ -89,8 +89,32 @@ class Scale:
             yield self.standardise(X[start : start + CHUNK])
 
 
+class Counting:
+    """Step ``rows/all``: how many rows there are; first of all, so that later fields have narrow bounds."""
+
+    prefix = "rows"
+
+    def next_step(self, state: State) -> Step | None:
+        """Return the one step, or None when it is done."""
+        if "rows" in state:
+            return None
+        return Step(name="rows/all", fields=(FieldSpec(name="rows", shape=(1,), lower=0, upper=MAX_ROWS),))
+
+    def local(self, step: Step, X: Floats, state: State) -> Statistics:  # noqa: ARG002 - one step only
+        """Return this member's row count."""
+        if len(X) > MAX_ROWS:
+            raise DataError(f"a member may bring at most {MAX_ROWS} rows to one job")
+        return {"rows": np.array([len(X)], dtype=np.int64)}
+
+    def merge(self, step: Step, total: Total, state: State) -> State:  # noqa: ARG002 - one step only
+        """Keep the number of rows."""
+        if total["rows"][0] < 1:
+            raise DataError("no member has a row to train on")
+        return state.with_arrays(rows=total["rows"])
+
+
 class Scaling:
-    """Steps ``rows``, ``scale/0`` (everywhere) and ``scale/1`` to ``scale/4`` (finer).
+    """Steps ``scale/0`` (everywhere) and ``scale/1`` to ``scale/4`` (finer).
 
     The search stops once the cells of a column's quartiles are fine against
     their distance. Opened numbers alone decide it, so all members agree.
@@ -102,20 +126,13 @@ class Scaling:
         """Return the next step of the search, or None when every column has its scale."""
         if "scale/center" in state:
             return None
-        if "rows" not in state:
-            rows = FieldSpec(name="rows", shape=(1,), lower=0, upper=MAX_ROWS)
-            return Step(name="scale/rows", fields=(rows,))
         turn = _turn(state)
         shape = (int(state["features"][0]), len(EVERYWHERE) - 1) if turn == 0 else (len(_open_columns(state)), CELLS)
         counts = FieldSpec(name="counts", shape=shape, lower=0, upper=most_rows(state))
         return Step(name=f"scale/{turn}", fields=(counts,))
 
     def local(self, step: Step, X: Floats, state: State) -> Statistics:
-        """Return this member's row count or histograms."""
-        if step.name == "scale/rows":
-            if len(X) > MAX_ROWS:
-                raise DataError(f"a member may bring at most {MAX_ROWS} rows to one job")
-            return {"rows": np.array([len(X)], dtype=np.int64)}
+        """Return this member's histograms."""
         (field,) = step.fields
         counts = np.zeros(field.shape, dtype=np.int64)
         if step.name == "scale/0":
@@ -128,10 +145,6 @@ class Scaling:
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Add the opened counts; once fine enough, keep centre and width only."""
-        if step.name == "scale/rows":
-            if total["rows"][0] < 1:
-                raise DataError("no member has a row to train on")
-            return state.with_arrays(rows=total["rows"])
         columns = _cells(state)
         if step.name == "scale/0":
             columns = [Cells(EVERYWHERE, counts) for counts in total["counts"]]

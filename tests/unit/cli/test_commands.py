@@ -284,7 +284,7 @@ def test_the_cost_of_a_job_is_known_before_it(fedanomaly, schema, detector):
     asked = ["cost", "--rows", "50000", "--detector", detector, "--members", "4", "--threshold", "3"]
     told = json.loads(fedanomaly(*asked, "--features", "4", "--json").stdout)
 
-    assert told["steps"][0]["name"] == "scale/rows"
+    assert told["steps"][0]["name"] == "rows/all"
     assert all(step["message_bytes"] > 0 and step["seconds"] > 0 for step in told["steps"])
     assert told["contribution_bytes_per_member"] == sum(step["message_bytes"] for step in told["steps"])
     said = fedanomaly(*asked, "--schema", schema).stdout

@@ -26,9 +26,9 @@ def test_training_shows_its_rounds_and_ends_with_a_model(fedanomaly, home):
     ran = fedanomaly("train", "payments", "--detector", "mahalanobis", "--model", "shown", "--home", home)
 
     assert re.search(
-        r"^round 0  scale/rows  accepted: \d numbers of north, east, south, \d+ B each$", ran.stderr, re.MULTILINE
+        r"^round 0  rows/all  accepted: \d numbers of north, east, south, \d+ B each$", ran.stderr, re.MULTILINE
     )
-    assert ran.stderr.count("scale/rows") == 1
+    assert ran.stderr.count("rows/all") == 1
     assert "accepted (trained), ready: north, east, south" in ran.stderr
     assert ran.stdout.startswith("model shown version 1: mahalanobis, ")
 

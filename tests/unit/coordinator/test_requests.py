@@ -12,7 +12,7 @@ from fedanomaly.errors import (
     UnauthenticatedError,
     VersionError,
 )
-from tests.unit.coordinator.conftest import Identity
+from tests.unit.coordinator.conftest import Identity, until
 from tests.unit.coordinator.web import ask_for_job
 
 ROUTES = [
@@ -132,8 +132,14 @@ def test_nobody_in_a_log_line_is_more_than_a_key(served, capfd):
     invitation = served.invite("north")
     identity = Identity()
     served.client(identity).enrol(invitation, served.enrolment(identity, "north"))
-    written = "".join(capfd.readouterr())
-    assert "appended" in written
+    written = ""
+
+    def appended() -> bool:  # the line may come after the answer
+        nonlocal written
+        written += "".join(capfd.readouterr())
+        return "appended" in written
+
+    until(appended)
     assert invitation.secret.hex() not in written
     assert invitation.to_text() not in written
 

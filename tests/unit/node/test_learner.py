@@ -69,7 +69,7 @@ def test_it_tells_its_snapshot_and_what_it_computed(learners, datasets, told):
     learner.local(learner.next_step(state), state)
 
     assert (learner.generation, learner.schema) == (1, SCHEMA.digest)
-    assert [(event[0], event[1]) for event in told] == [(request, "scale/rows")]
+    assert [(event[0], event[1]) for event in told] == [(request, "rows/all")]
 
 
 def test_a_request_holds_every_parameter_in_canonical_form(learners):
