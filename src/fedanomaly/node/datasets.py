@@ -136,7 +136,7 @@ class Datasets:
                 shutil.rmtree(folder)
                 raise
             newest = contents.newest(name)
-            if newest is not None and newest.content == snapshot.content:
+            if newest is not None and _same(newest, snapshot):
                 shutil.rmtree(folder)
                 return Added(snapshot=newest, is_new=False)
             contents.snapshots.append(snapshot)
@@ -242,6 +242,7 @@ class Datasets:
             content=_content(plan, trained.digest, kept.digest),
             files={path.name: FileSource(path).digest() for path in folder.iterdir()},
             added_at=time.time(),
+            holdout_generation=contents.generation_of(kept.digest),
         )
 
     def _remove_left_overs(self, contents: Contents) -> None:
@@ -293,6 +294,10 @@ def view_of(snapshot: Snapshot) -> DatasetView:
         schema_digest=snapshot.schema_digest.hex(),
         added_at=snapshot.added_at,
     )
+
+
+def _same(newest: Snapshot, added: Snapshot) -> bool:
+    return (newest.content, newest.holdout_generation) == (added.content, added.holdout_generation)
 
 
 def _content(plan: Plan, trained: bytes, kept: bytes) -> bytes:

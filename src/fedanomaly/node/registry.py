@@ -48,6 +48,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         SHA-256 of every file of the folder.
     added_at : float
         Unix seconds.
+    holdout_generation : int
+        Number of its held-out rows, from the same counter: evaluations sum over
+        them. 0 where the data set was added before there were any.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     content: bytes
     files: dict[str, bytes]
     added_at: float
+    holdout_generation: int = 0
 
 
 class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

