@@ -2,8 +2,22 @@
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.ensemble import Ensemble
+from fedanomaly.detectors.kmeans import KMeans
 from fedanomaly.detectors.loda import Loda
 from fedanomaly.detectors.mahalanobis import Mahalanobis
-from fedanomaly.detectors.registry import from_params, registry
+from fedanomaly.detectors.pyod_style import PyODStyle
+from fedanomaly.detectors.registry import from_params, installed, registry
+from fedanomaly.detectors.saved import load
 
-__all__ = ["Detector", "Ensemble", "Loda", "Mahalanobis", "from_params", "registry"]
+__all__ = [
+    "Detector",
+    "Ensemble",
+    "KMeans",
+    "Loda",
+    "Mahalanobis",
+    "PyODStyle",
+    "from_params",
+    "installed",
+    "load",
+    "registry",
+]

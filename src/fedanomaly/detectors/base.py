@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -217,8 +219,15 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         return self._stage(step, state).merge(step, total, state)
 
-    def with_state(self, state: State) -> Self:
+    def with_state(self, state: State, feature_names: Sequence[str] | None = None) -> Self:
         """Return a fitted copy of this detector that scores with `state`.
+
+        Parameters
+        ----------
+        state : State
+            Of a training that has ended.
+        feature_names : sequence of str, optional
+            Names of the columns; data frames are held against them.
 
         Raises
         ------
@@ -230,8 +239,30 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if self.next_step(state) is not None:
             raise DataError("this state is not trained yet", hint="run its remaining steps first")
         fitted: Self = type(self)(**self.get_params(deep=False))
-        fitted._knows_names = False
-        return fitted._learnt(state)
+        fitted._learnt(state)
+        fitted._knows_names = feature_names is not None
+        if feature_names is not None:
+            if len(feature_names) != fitted.n_features_in_:
+                raise ShapeError(f"{len(feature_names)} names for {fitted.n_features_in_} columns")
+            fitted.feature_names_in_ = np.array(feature_names, dtype=object)
+        return fitted
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write this fitted detector to a file: opened integers and JSON, no pickle.
+
+        Parameters
+        ----------
+        path : path
+            `fedanomaly.detectors.load` reads it again.
+
+        Raises
+        ------
+        DataError
+            If the detector is not fitted, or the file cannot be written.
+        """
+        from fedanomaly.detectors.saved import save  # noqa: PLC0415 - which needs the registry, and that this module
+
+        save(self, path)
 
     # The contract of scikit-learn.
 

@@ -218,10 +218,8 @@ def _plain(entry: str | Mapping[str, Any]) -> str | dict[str, Any]:
 
 def _spread(state: State, detectors: int) -> State:
     """Return the state of the search for the scales of scores, as if scores were columns."""
-    arrays = {name.removeprefix("spread/"): array for name, array in state.arrays.items() if name.startswith("spread/")}
-    return State(
-        state.detector,
-        state.version,
-        state.params,
-        {"rows": state["rows"], "features": np.array([detectors]), **arrays},
-    )
+    arrays = {"rows": state["rows"], "features": np.array([detectors])}
+    arrays |= {
+        name.removeprefix("spread/"): array for name, array in state.arrays.items() if name.startswith("spread/")
+    }
+    return State(state.detector, state.version, state.params, arrays)
