@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d,
 from fedanomaly.detectors.cells import number
 from fedanomaly.detectors.scaling import Counting, Scaling
 from fedanomaly.detectors.threshold import Threshold
-from fedanomaly.errors import DataError, RefusedError, ShapeError, VersionError
+from fedanomaly.errors import CapacityError, DataError, RefusedError, ShapeError, VersionError
 from fedanomaly.types import Floats, Integers, Quantiser, State, Statistics, Step, Total
 
 
@@ -105,6 +105,9 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     learns_from_labels: ClassVar[bool] = False
     most_rounds: ClassVar[int] = 12
     """A job with default parameters takes no more rounds than that."""
+    most_features: ClassVar[int] = 10_000
+    """More columns are refused: the sums, or the arithmetic on them, would be too large."""
+    feature_names_in_: npt.NDArray[np.object_]
     _knows_names = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
@@ -151,6 +154,11 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         self._validate_params()
         if n_features < 1:
             raise ShapeError("a detector needs at least one column")
+        if n_features > self.most_features:
+            raise CapacityError(
+                f"{self.name} takes at most {self.most_features} columns, not {n_features}",
+                hint="leave columns out, or choose a detector whose sums do not grow with their square",
+            )
         return State(self.name, self.version, self.params(), {"features": np.array([n_features])})
 
     def next_step(self, state: State) -> Step | None:

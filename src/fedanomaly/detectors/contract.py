@@ -53,8 +53,14 @@ def opened(step: Step, contributions: Sequence[np.ndarray], members: int) -> Tot
     return quantiser.total(sums, len(contributions))
 
 
-def history(detector: Detector, parts: Sequence[Floats]) -> Iterator[tuple[Step, Total, State]]:
-    """Yield step, opened total and the state before it, over a whole job of members that have `parts`."""
+def history(
+    detector: Detector, parts: Sequence[Floats], labels: Sequence[Integers] | None = None
+) -> Iterator[tuple[Step, Total, State]]:
+    """Yield step, opened total and the state before it, over a whole job of members that have `parts`.
+
+    Their labels are `labels`, or else `marks`.
+    """
+    given = [marks(part) for part in parts] if labels is None else labels
     state = detector.initial_state(parts[0].shape[1])
     while (step := detector.next_step(state)) is not None:
         quantiser = Quantiser(step=step, members=len(parts))
@@ -65,10 +71,10 @@ def history(detector: Detector, parts: Sequence[Floats]) -> Iterator[tuple[Step,
         state = detector.merge(step, total, state)
 
 
-def federated(detector: Detector, parts: Sequence[Floats]) -> Detector:
+def federated(detector: Detector, parts: Sequence[Floats], labels: Sequence[Integers] | None = None) -> Detector:
     """Return the detector trained on the exact sums over `parts`."""
     state = detector.initial_state(parts[0].shape[1])
-    for step, total, before in history(detector, parts):
+    for step, total, before in history(detector, parts, labels):
         _must(total.clipped == 0, f"step {step.name} clips honest statistics")
         state = detector.merge(step, total, before)
     return detector.with_state(state)
