@@ -64,9 +64,8 @@ def history(
     state = detector.initial_state(parts[0].shape[1])
     while (step := detector.next_step(state)) is not None:
         quantiser = Quantiser(step=step, members=len(parts))
-        total = opened(
-            step, [quantiser.quantise(detector.local(step, part, state, marks(part))) for part in parts], len(parts)
-        )
+        local = [detector.local(step, part, state, y) for part, y in zip(parts, given, strict=True)]
+        total = opened(step, [quantiser.quantise(statistics) for statistics in local], len(parts))
         yield step, total, state
         state = detector.merge(step, total, state)
 
