@@ -1,7 +1,10 @@
 """Detectors that learn from sums: one file per algorithm."""
 
 from fedanomaly.detectors.base import Detector
+from fedanomaly.detectors.copod import COPOD
+from fedanomaly.detectors.ecod import ECOD
 from fedanomaly.detectors.ensemble import Ensemble
+from fedanomaly.detectors.hbos import HBOS
 from fedanomaly.detectors.kmeans import KMeans
 from fedanomaly.detectors.loda import Loda
 from fedanomaly.detectors.mahalanobis import Mahalanobis
@@ -10,6 +13,9 @@ from fedanomaly.detectors.registry import from_params, installed, registry
 from fedanomaly.detectors.saved import load
 
 __all__ = [
+    "COPOD",
+    "ECOD",
+    "HBOS",
     "Detector",
     "Ensemble",
     "KMeans",
