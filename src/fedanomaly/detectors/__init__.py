@@ -8,20 +8,24 @@ from fedanomaly.detectors.hbos import HBOS
 from fedanomaly.detectors.kmeans import KMeans
 from fedanomaly.detectors.loda import Loda
 from fedanomaly.detectors.mahalanobis import Mahalanobis
+from fedanomaly.detectors.pca import PCA
 from fedanomaly.detectors.pyod_style import PyODStyle
 from fedanomaly.detectors.registry import from_params, installed, registry
+from fedanomaly.detectors.robust_mahalanobis import RobustMahalanobis
 from fedanomaly.detectors.saved import load
 
 __all__ = [
     "COPOD",
     "ECOD",
     "HBOS",
+    "PCA",
     "Detector",
     "Ensemble",
     "KMeans",
     "Loda",
     "Mahalanobis",
     "PyODStyle",
+    "RobustMahalanobis",
     "from_params",
     "installed",
     "load",
