@@ -74,6 +74,18 @@ class Model:
         """
         return self.detector.explain(self.encode(frame))
 
+    def reasons(self, frame: Any, most: int = 3) -> list[list[str]]:  # noqa: ANN401 - whatever narwhals knows
+        """Return short sentences on what is unusual in every row, in the units of its columns.
+
+        Parameters
+        ----------
+        frame : pandas, polars or pyarrow table
+            Rows in their own columns; further columns are left alone.
+        most : int, default=3
+            Most sentences for a row.
+        """
+        return self.detector.reasons(self.encode(frame), self.features, most)
+
     def score(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return the anomaly score of every row; high is anomalous.
 

@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from fedanomaly.detectors.cells import number
+from fedanomaly.detectors.reasons import sentences
 from fedanomaly.detectors.scaling import Counting, Scaling
 from fedanomaly.detectors.threshold import Threshold
 from fedanomaly.errors import CapacityError, DataError, RefusedError, ShapeError, VersionError
@@ -319,6 +320,33 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         rows = self._checked(X)
         return self._scorer.shares(rows)
+
+    def reasons(self, X: npt.ArrayLike, feature_names: Sequence[str] | None = None, most: int = 3) -> list[list[str]]:
+        """Return short sentences on what is unusual in every row, the largest share first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, none is fine; NaN is a missing reading.
+        feature_names : sequence of str, optional
+            Names of the columns; without, those that `fit` has seen, else x0, x1, …
+        most : int, default=3
+            Most sentences for a row.
+
+        Returns
+        -------
+        list of list of str
+            Readings are in the unit of their column, next to the median of all
+            members' rows. Empty for a row to which no feature adds anything.
+
+        Raises
+        ------
+        ShapeError
+            If there is not one name for every column.
+        """
+        rows = self._checked(X)
+        names = getattr(self, "feature_names_in_", None) if feature_names is None else feature_names
+        return sentences(self.state_, rows, self._scorer.shares(rows), names, most)
 
     def score_samples(self, X: npt.ArrayLike) -> Floats:
         """Return minus `anomaly_scores`: low is anomalous, as scikit-learn has it."""

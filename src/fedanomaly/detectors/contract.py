@@ -157,6 +157,21 @@ def explanations_add_up(detector: Detector) -> None:
     _must(np.allclose(shares.sum(axis=1), scores, rtol=1e-9, atol=1e-9), "the shares do not sum to the score")
 
 
+def reasons_are_given(detector: Detector) -> None:
+    """Check that what is unusual in a row above the threshold is told, in few sentences that name features."""
+    rows = sample()
+    trained = taught(type(detector)(**{**detector.params(), "contamination": 0.1}), rows)
+    names = [f"column {letter}" for letter in "abcdefgh"]
+    told = trained.reasons(rows, names, most=2)
+    alarms = np.flatnonzero(trained.predict(rows) == -1)
+    _must(len(told) == len(rows), "there are not reasons for every row")
+    _must(all(told[row] for row in alarms), "a row above the threshold has no reason")
+    for sentence in (sentence for row in told for sentence in row):
+        _must(any(name in sentence for name in names), f"{sentence!r} names no feature")
+    _must(max(map(len, told)) <= 2, "a row has more reasons than wanted")
+    _must(trained.reasons(rows[:0]) == [], "no rows must have no reasons")
+
+
 def scores_do_not_depend_on_the_batch(detector: Detector) -> None:
     """Check that a row scores the same alone, among others, and in any order; scores are at least 0 and finite."""
     rows = sample()
@@ -239,6 +254,7 @@ CHECKS: tuple[Callable[[Detector], None], ...] = (
     keeps_no_row,
     state_is_all,
     explanations_add_up,
+    reasons_are_given,
     scores_do_not_depend_on_the_batch,
     odd_data_works,
     a_gap_is_the_median,

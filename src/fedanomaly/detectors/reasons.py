@@ -1,0 +1,225 @@
+"""Short sentences on what is unusual in a row, in the units of its columns.
+
+A sentence has a subject, the reading in the words of its kind of feature, and
+says how far it lies from the median of all members' rows. What it tells of other
+rows is in the model already, so a sentence gives nothing more of them away.
+"""
+
+# ruff: noqa: N803 - X is what scikit-learn calls the rows
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedanomaly.detectors.marginals import PER_DEVIATION, Histograms, Ruler
+from fedanomaly.detectors.scaling import rows_of, scale_of
+from fedanomaly.errors import ConfigError, ShapeError
+from fedanomaly.types import Floats, Integers, State
+
+LEAST = 0.1
+"""A feature that adds less than this part of the row's largest share is no reason."""
+NEAR = 1.0
+"""Up to so many robust deviations from the median, a reading by itself is a usual one."""
+FAR = 1000.0
+"""More deviations than that are not told apart."""
+TAIL = 0.05
+"""A reading lies in a tail if at most this part of all rows lies farther out on its side."""
+FEW = 0.01
+"""A reading is rare if at most this part of all rows lies within half a deviation of it."""
+QUARTER = 0.25
+"""The scale of a truth value tells its share only where that is less than a quarter."""
+
+HOUR = re.compile(r"(?P<column>.+):hour_(?:sin|cos)")
+LEVEL = re.compile(r"[^=]+=.*")
+WINDOW = re.compile(r"(?P<entity>[^:]+):(?P<kind>[a-z]+)\b.*?(?::(?P<window>\d+[smhd]))?")
+WINDOWS = {
+    "count": "{value} events of one {entity}{within} ({name}) are",
+    "sum": "a sum of {value} over events of one {entity}{within} ({name}) is",
+    "mean": "a mean of {value} over events of one {entity}{within} ({name}) is",
+    "distinct": "{value} different values in events of one {entity}{within} ({name}) are",
+}
+"""The subject of a feature over a window of events, by kind; a new kind takes one line."""
+
+
+def sentences(
+    state: State, X: Floats, shares: Floats, names: Sequence[str] | None = None, most: int = 3
+) -> list[list[str]]:
+    """Return what is unusual in every row, the largest share first.
+
+    Parameters
+    ----------
+    state : State
+        What a detector has learnt.
+    X : float64 array of shape (n_samples, n_features)
+        Rows; NaN is a missing reading.
+    shares : float64 array of shape (n_samples, n_features)
+        What every feature adds to the score.
+    names : sequence of str, optional
+        Names of the features; x0, x1 and so on without.
+    most : int, default=3
+        Most sentences for a row.
+
+    Returns
+    -------
+    list of list of str
+        Empty for a row to which no feature adds anything.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one name for every feature.
+    ConfigError
+        If `most` is less than 1.
+    """
+    if most < 1:
+        raise ConfigError(f"{most} reasons for a row are none", hint="ask for at least 1")
+    columns = [f"x{at}" for at in range(X.shape[1])] if names is None else list(names)
+    if len(columns) != X.shape[1]:
+        raise ShapeError(f"{len(columns)} names for {X.shape[1]} features")
+    usual = _Usual.of(state, X) if "scale/center" in state else None
+    told = []
+    for at, parts in enumerate(shares):
+        least = LEAST * max(float(parts.max()), 0.0)
+        chosen = [feature for feature in np.argsort(-parts, kind="stable").tolist() if parts[feature] > least]
+        if usual is None:
+            said = [_part(columns, parts, feature) for feature in chosen]
+        else:
+            said = [usual.sentence(columns, X[at], at, feature) for feature in chosen]
+        # The two coordinates of an hour give one sentence.
+        told.append(list(dict.fromkeys(said))[:most])
+    return told
+
+
+@dataclass(frozen=True, eq=False)
+class _Usual:
+    """What a state tells of every column.
+
+    Parameters
+    ----------
+    center, width : float64 arrays of shape (n_features,)
+        Median and robust deviation, in the unit of the column.
+    missing : float64 array of shape (n_features,)
+        Share of all rows without a reading.
+    counts : float64 array of shape (n_features, n_cells), or None
+        Histograms, where the detector or one of an ensemble has learnt them.
+    cells : int64 array of shape (n_samples, n_features)
+        The cell of every reading to be told of.
+    """
+
+    center: Floats
+    width: Floats
+    missing: Floats
+    counts: Floats | None
+    cells: Integers
+
+    @classmethod
+    def of(cls, state: State, X: Floats) -> _Usual:
+        scale = scale_of(state)
+        missing = np.maximum(1.0 - state["scale/present"] / rows_of(state), 0.0)
+        # In an ensemble, the names of arrays have their detector in front.
+        found = next((name for name in state.arrays if f"/{name}".endswith("/marginals/counts")), None)
+        if found is None:
+            return cls(scale.center, scale.width, missing, None, np.empty((0, 0), dtype=np.int64))
+        alone = State(state.detector, state.version, {}, {**state.arrays, "marginals/counts": state[found]})
+        cells = np.concatenate([np.empty((0, X.shape[1]), dtype=np.int64), *Ruler.of(scale).chunks(X)])
+        return cls(scale.center, scale.width, missing, Histograms.of(alone).counts, cells)
+
+    def sentence(self, names: Sequence[str], row: Floats, at: int, feature: int) -> str:
+        """Return what is unusual in one reading of the row at place `at`."""
+        name, value = names[feature], float(row[feature])
+        hour = HOUR.fullmatch(name)
+        if math.isnan(value):
+            share = float(self.missing[feature])
+            return f"{hour['column'] if hour else name} is missing, as in {_percent(share)} of all rows"
+        if hour and (clock := _clock(hour["column"], names, row)):
+            return f"{hour['column']} is at {clock}, an unusual hour"
+        if LEVEL.fullmatch(name) and value in {0.0, 1.0}:
+            return f"{name} {'holds' if value else 'does not hold'}, {self._rarity(value, feature)}"
+        return f"{_subject(name, value)} {self._distance(value, feature)}{self._rank(value, at, feature)}"
+
+    def _rarity(self, value: float, feature: int) -> str:
+        """Return how rare a level is: where the median is another, its scale is the root of its share."""
+        if value == self.center[feature]:
+            return "unusual beside the rest of the row"
+        share = float(self.width[feature]) ** 2
+        return f"as in {_percent(share)} of all rows" if share < QUARTER else "as in less than half of all rows"
+
+    def _distance(self, value: float, feature: int) -> str:
+        center = float(self.center[feature])
+        deviations = self._deviations(value, feature)
+        if deviations <= NEAR:
+            return f"near the median of {_shown(center, 4)}"
+        many = f"{deviations:.1f}" if deviations < FAR else f"over {FAR:.0f}"
+        return f"{many} robust deviations {'above' if value > center else 'below'} the median of {_shown(center, 4)}"
+
+    def _rank(self, value: float, at: int, feature: int) -> str:
+        """Return how many rows are about as far out, or lie about there."""
+        near = self._deviations(value, feature) <= NEAR
+        beside = ", but unusual beside the rest of the row" if near else ""
+        if self.counts is None or not self.counts[feature].any():
+            return beside
+        counts, cell, above = self.counts[feature], int(self.cells[at, feature]), value > self.center[feature]
+        farther = float((counts[cell:] if above else counts[: cell + 1]).sum())
+        share = (farther - counts[cell] / 2) / counts.sum()
+        around = counts[max(cell - PER_DEVIATION // 2, 0) : cell + PER_DEVIATION // 2 + 1].sum()
+        if farther == 0.0:
+            return ", beyond all rows of the training"
+        if share > TAIL and around <= FEW * counts.sum():
+            return ", where few rows lie"
+        if near:
+            return beside
+        percentile = min(max(100.0 * (1.0 - share if above else share), 0.01), 99.99)
+        return f", percentile {_trimmed(percentile)}"
+
+    def _deviations(self, value: float, feature: int) -> float:
+        """Return the distance from the median; a constant column has none, however far a reading is."""
+        if value == self.center[feature]:
+            return 0.0
+        with np.errstate(over="ignore", divide="ignore"):
+            return float(np.abs(value - self.center[feature]) / self.width[feature])
+
+
+def _part(names: Sequence[str], parts: Floats, feature: int) -> str:
+    """Return the sentence on a feature that is no measurement: a place in a sequence or in a text."""
+    share = float(parts[feature]) / float(parts[parts > 0].sum())
+    return f"{names[feature]}, at position {feature + 1}, adds {_percent(share)} of what is unusual"
+
+
+def _clock(column: str, names: Sequence[str], row: Floats) -> str:
+    """Return the time of day, or nothing where one of its coordinates is not there."""
+    both = f"{column}:hour_sin", f"{column}:hour_cos"
+    if not all(name in names for name in both):
+        return ""
+    east, north = (float(row[names.index(name)]) for name in both)
+    if math.isnan(east + north):
+        return ""
+    minutes = round(math.atan2(east, north) / math.tau * 1440) % 1440
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _subject(name: str, value: float) -> str:
+    found = WINDOW.fullmatch(name)
+    if found is None or found["kind"] not in WINDOWS:
+        return f"{name} {_shown(value)} is"
+    within = f" within {found['window']}" if found["window"] else ""
+    return WINDOWS[found["kind"]].format(value=_shown(value), entity=found["entity"], within=within, name=name)
+
+
+def _shown(value: float, digits: int = 6) -> str:
+    """Return a number in full if it is whole, else to so many digits."""
+    return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
+
+
+def _percent(share: float) -> str:
+    if share == 0.0:
+        return "none"
+    return "less than 0.01 %" if share < 1e-4 else f"{_trimmed(100.0 * share)} %"
+
+
+def _trimmed(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
