@@ -13,6 +13,7 @@ from fedanomaly.detectors.pyod_style import PyODStyle
 from fedanomaly.detectors.registry import from_params, installed, registry
 from fedanomaly.detectors.robust_mahalanobis import RobustMahalanobis
 from fedanomaly.detectors.saved import load
+from fedanomaly.detectors.vector_autoregression import VectorAutoregression, windows
 
 __all__ = [
     "COPOD",
@@ -26,8 +27,10 @@ __all__ = [
     "Mahalanobis",
     "PyODStyle",
     "RobustMahalanobis",
+    "VectorAutoregression",
     "from_params",
     "installed",
     "load",
     "registry",
+    "windows",
 ]
