@@ -8,11 +8,13 @@ from fedanomaly.detectors.hbos import HBOS
 from fedanomaly.detectors.kmeans import KMeans
 from fedanomaly.detectors.loda import Loda
 from fedanomaly.detectors.mahalanobis import Mahalanobis
+from fedanomaly.detectors.ngram import NGram
 from fedanomaly.detectors.pca import PCA
 from fedanomaly.detectors.pyod_style import PyODStyle
 from fedanomaly.detectors.registry import from_params, installed, registry
 from fedanomaly.detectors.robust_mahalanobis import RobustMahalanobis
 from fedanomaly.detectors.saved import load
+from fedanomaly.detectors.text_surprise import TextSurprise
 from fedanomaly.detectors.vector_autoregression import VectorAutoregression, windows
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "KMeans",
     "Loda",
     "Mahalanobis",
+    "NGram",
     "PyODStyle",
     "RobustMahalanobis",
+    "TextSurprise",
     "VectorAutoregression",
     "from_params",
     "installed",

@@ -8,7 +8,7 @@ import os
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,8 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     name: ClassVar[str]
     version: ClassVar[int]
     learns_from_labels: ClassVar[bool] = False
+    reads: ClassVar[Literal["numbers", "codes"]] = "numbers"
+    """Whether readings are measured against each other, or only the same or different."""
     most_rounds: ClassVar[int] = 12
     """A job with default parameters takes no more rounds than that."""
     most_features: ClassVar[int] = 10_000

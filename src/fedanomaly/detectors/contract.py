@@ -207,7 +207,9 @@ def odd_data_works(detector: Detector) -> None:
 
 
 def a_gap_is_the_median(detector: Detector) -> None:
-    """Check that a missing reading scores like the column's median."""
+    """Check that a missing reading scores like the column's median; codes have none."""
+    if detector.reads == "codes":
+        return
     rng = np.random.default_rng(11)
     rows = rng.normal(size=(301, 3))
     trained = taught(detector, rows)
