@@ -1,9 +1,11 @@
 """Detectors that learn from sums: one file per algorithm."""
 
+from fedanomaly.detectors.autoencoder import Autoencoder
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.copod import COPOD
 from fedanomaly.detectors.ecod import ECOD
 from fedanomaly.detectors.ensemble import Ensemble
+from fedanomaly.detectors.gaussian_mixture import GaussianMixture
 from fedanomaly.detectors.hbos import HBOS
 from fedanomaly.detectors.kmeans import KMeans
 from fedanomaly.detectors.loda import Loda
@@ -22,8 +24,10 @@ __all__ = [
     "ECOD",
     "HBOS",
     "PCA",
+    "Autoencoder",
     "Detector",
     "Ensemble",
+    "GaussianMixture",
     "KMeans",
     "Loda",
     "Mahalanobis",
