@@ -93,7 +93,7 @@ class Autoencoder(Detector):
     >>> t = np.random.default_rng(0).normal(size=2000)
     >>> X = np.stack([t, t**2, -t], axis=1) + np.random.default_rng(1).normal(size=(2000, 3)) * 0.1
     >>> detector = Autoencoder(n_hidden=2, contamination=0.02).fit(X)
-    >>> detector.predict([[1.0, 1.0, -1.0], [1.0, -2.0, -1.0]])
+    >>> detector.predict([[1.0, 1.0, -1.0], [1.0, -4.0, -1.0]])
     array([ 1, -1])
     """
 

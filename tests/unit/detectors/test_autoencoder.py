@@ -17,7 +17,7 @@ def curve(count, noise=0.05):
 def test_what_lies_off_a_curve_is_anomalous():
     detector = Autoencoder(n_hidden=2).fit(curve(2000))
     on = curve(100)
-    off = on + [0.0, -2.0, 0.0]
+    off = on + np.array([0.0, -2.0, 0.0])
     assert np.median(detector.anomaly_scores(off)) > 10 * np.median(detector.anomaly_scores(on))
 
 
