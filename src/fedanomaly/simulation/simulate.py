@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -105,9 +105,14 @@ def request_for(detector: Detector, *, model: str, dataset: str, schema: bytes) 
         dataset=dataset,
         detector=detector.name,
         version=detector.version,
-        params=json.dumps(detector.params(), sort_keys=True, separators=(",", ":"), allow_nan=False),
+        params=canonical(detector.params()),
         schema=schema,
     )
+
+
+def canonical(params: Mapping[str, Any]) -> str:
+    """Return parameters as canonical JSON, as a request holds them."""
+    return json.dumps(dict(params), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def arrays_of(parts: Sequence[npt.ArrayLike]) -> list[Floats]:
