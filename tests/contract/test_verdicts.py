@@ -36,7 +36,7 @@ def test_unsupervised_detectors_fail_on_insurance_claims_and_it_says_so():
     )
 
     assert found.verdict == "no detector works here"
-    assert found.detectors[0].judged.federated.auroc < 0.3
+    assert found.detectors[0].judged.federated.auroc < 0.6
 
 
 @pytest.mark.parametrize("name", ["4_breastw", "6_cardio"])
