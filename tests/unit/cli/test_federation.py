@@ -104,6 +104,7 @@ def test_rows_are_scored_and_held_against_labels(fedanomaly, home, rows, tmp_pat
     said = fedanomaly("score", "payments", rows, "--home", home).stdout
     assert "rows       400" in said
     assert "the most anomalous rows" in said
+    assert re.search(r"outlier +(amount|age) [\d.-]+ is [\d.]+ robust deviations above the median of ", said)
 
     told = json.loads(
         fedanomaly("score", "payments", rows, "--evaluate", "--label", "fraud", "--home", home, "--json").stdout

@@ -79,6 +79,17 @@ def test_a_score_is_explained_by_feature(node):
     np.testing.assert_array_equal(model.detector.predict(model.encode(rows)), model.predict(rows))
 
 
+def test_a_score_has_reasons_in_the_units_of_the_columns(node):
+    model, rows = node.model("payments"), payments(5, 100)
+    far = int(model.score(rows).argmax())
+
+    told = model.reasons(rows, most=2)
+
+    assert len(told) == 100
+    assert any(sentence.startswith(f"amount {rows['amount'][far].as_py():.6g} is ") for sentence in told[far])
+    assert max(map(len, told)) == 2
+
+
 @pytest.mark.parametrize("library", ["to_pandas", "polars"])
 def test_frames_of_other_libraries_score_the_same(node, library):
     import polars as pl
