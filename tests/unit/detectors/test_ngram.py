@@ -7,7 +7,7 @@ import pytest
 
 from fedanomaly.detectors import NGram
 from fedanomaly.detectors.contract import federated
-from fedanomaly.detectors.hashing import CHUNK, Language, mix, sequences
+from fedanomaly.detectors.hashing import CHUNK, Language, gram_cells, mix, sequences
 from fedanomaly.types import State
 
 GAP = np.nan
@@ -67,14 +67,43 @@ def test_probabilities_are_those_of_the_formula_and_sum_to_one():
     X = rows([1, 2], [1, 2], [1, 3])
     (line,) = lines(X)
     table = np.zeros(1 << 20)
-    for length, grams in enumerate(line.grams(2), 1):
-        np.add.at(table, (mix(grams + np.uint64(length)) >> np.uint64(44)).astype(int), 1)
+    for where in gram_cells(line, 2, 20):
+        np.add.at(table, where, 1)
     p = Language(table, 9.0, 2).probabilities(line)
     unseen = 1 / (np.count_nonzero(table) + 1)
     one, two, three = ((count + unseen) / 10 for count in (3, 2, 1))
     # Places: start, 1, 2, end.
     assert p[:3] == pytest.approx([1, (3 + one) / 4, (2 + two) / 4], rel=3e-4)
     assert p[10] == pytest.approx((1 + three) / 4, rel=3e-4)
+
+
+def test_an_odd_row_before_changes_nothing():
+    X = rows([1, 2], [1, 2], [1, 3])
+    table = np.zeros(1 << 20)
+    for where in gram_cells(lines(X)[0], 5, 20):
+        np.add.at(table, where, 1)
+    language = Language(table, 9.0, 5)
+    (alone,), (behind,) = lines(X[:1]), lines(rows([8, 9], [1, 2]))
+    assert np.array_equal(language.probabilities(behind)[4:], language.probabilities(alone))
+
+
+def test_a_collision_is_no_evidence_where_a_shorter_run_is_new():
+    # Cells of all pairs are full, as if by others; nobody has seen 2.
+    (line,) = lines(rows([1, 2, 1]))
+    full = np.full(1 << 20, 100.0)
+    full[gram_cells(line, 1, 20)[0][2]] = 0.0
+    _, _, new, after_new, _ = Language(full, 1000.0, 2).probabilities(line)
+    unseen = 1 / np.count_nonzero(full) / 1001
+    assert new == pytest.approx(unseen / 101, rel=0.01)
+    assert after_new == pytest.approx(100 / 1001, rel=0.01)
+
+
+def test_a_number_of_events_is_no_more_usual_than_the_event():
+    X = rows(*[[1, 2]] * 119, [1, 9])
+    honest = NGram(table_bits=8).fit(X).state_
+    full = {name: array * 0 + 1000 if name == "ngram/counts" else array for name, array in honest.arrays.items()}
+    detector = NGram(table_bits=8).with_state(State(honest.detector, honest.version, honest.params, full))
+    assert detector.explain(X[-1:])[0, 1] > math.log(40)
 
 
 def test_memory_stays_flat_and_chunks_change_nothing():
@@ -134,12 +163,21 @@ def test_seeds_hash_otherwise():
     states = [federated(NGram(random_state=seed), [USUAL]).state_ for seed in (1, 1, 2)]
     assert np.array_equal(states[0]["ngram/counts"], states[1]["ngram/counts"])
     assert not np.array_equal(states[0]["ngram/counts"], states[2]["ngram/counts"])
+    (one,), (other,) = lines(USUAL, seed=1), lines(USUAL, seed=2)
+    assert not set(one.codes.tolist()) & set(other.codes.tolist())
 
 
 def test_totals_of_a_liar_end_in_finite_scores():
     honest = NGram(table_bits=8).fit(USUAL).state_
     rng = np.random.default_rng(0)
-    for least, most in ((0, 1), (-(1 << 50), 1 - (1 << 50)), (1 << 50, (1 << 50) + 1), (-9, 9), (-(1 << 50), 1 << 50)):
+    for least, most in (
+        (0, 1),
+        (-(1 << 50), 1 - (1 << 50)),
+        (1 << 50, (1 << 50) + 1),
+        (-1, 0),
+        (-9, 9),
+        (-(1 << 50), 1 << 50),
+    ):
         lies = {name: rng.integers(least, most, size=array.shape) for name, array in honest.arrays.items()}
         kept = {name: array for name, array in honest.arrays.items() if not name.startswith("ngram/")}
         state = State(honest.detector, honest.version, honest.params, {**lies, **kept})
