@@ -10,12 +10,12 @@ whole numbers, so that whatever is summed of them afterwards is exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram, histogram_of, key, keys, number, numbers
+from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram_of, histograms, key, keys, number, numbers
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -28,6 +28,8 @@ QUARTILES = 1.349
 LINEAR = 5.0
 LIMIT = 64.0
 CHUNK = 1024
+BLOCK_COLUMNS, BLOCK_ROWS = 8, 8192
+"""What is put into histograms at a time: keys that stay in a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +75,14 @@ class Scale:
         """
         live = self.width > 0
         with np.errstate(over="ignore"):
-            z = (X - self.center) / np.where(live, self.width, 1.0)
-        z[:, ~live] = 0.0
-        np.copyto(z, 0.0, where=np.isnan(z))
-        far = np.abs(z) > LINEAR
-        if far.any():
+            z = X - self.center
+            z /= np.where(live, self.width, 1.0)
+        if not live.all():
+            z[:, ~live] = 0.0
+        # Usual readings are done with after one comparison, which NaN fails as well.
+        if not (np.abs(z) <= LINEAR).all():
+            np.copyto(z, 0.0, where=np.isnan(z))
+            far = np.abs(z) > LINEAR
             distance = np.minimum(np.abs(z[far]), np.finfo(np.float64).max)
             z[far] = np.copysign(np.minimum(LINEAR * (1.0 + np.log(distance / LINEAR)), LIMIT), z[far])
         z *= self.grid
@@ -136,11 +141,14 @@ class Scaling:
         (field,) = step.fields
         counts = np.zeros(field.shape, dtype=np.int64)
         if step.name == "scale/0":
-            for column in range(len(counts)):
-                counts[column] = histogram(_present(X, column), EVERYWHERE)
-        else:
-            for at, (column, finer) in enumerate(_open_columns(state).items()):
-                counts[at, : len(finer)] = histogram_of(_present(X, column), finer)
+            for at, block in _blocks(X, list(range(len(counts)))):
+                counts[at] += histograms(block)
+            return {"counts": counts}
+        finer = _open_columns(state)
+        splits = list(finer.values())
+        for at, block in _blocks(X, list(finer)):
+            for column, split, values in zip(counts[at], splits[at], block, strict=True):
+                column[: len(split)] += histogram_of(values, split)
         return {"counts": counts}
 
     def merge(self, step: Step, total: Total, state: State) -> State:
@@ -193,9 +201,15 @@ def scale_of(state: State) -> Scale:
     return Scale(numbers(state["scale/center"]), numbers(state["scale/width"]), grid)
 
 
-def _present(X: Floats, column: int) -> Integers:
-    readings = X[:, column]
-    return keys(readings[~np.isnan(readings)])
+def _blocks(X: Floats, columns: Sequence[int]) -> Iterator[tuple[slice, Integers]]:
+    """Yield which of the columns, and keys of some rows, a column in each row of the block.
+
+    A missing reading has a key beyond those of all numbers, so no cell counts it.
+    """
+    for first in range(0, len(columns), BLOCK_COLUMNS):
+        at = slice(first, first + BLOCK_COLUMNS)
+        for start in range(0, len(X), BLOCK_ROWS):
+            yield at, keys(X[start : start + BLOCK_ROWS].T[columns[at]])
 
 
 def _turn(state: State) -> int:
