@@ -52,7 +52,7 @@ class Lloyd:
 
     def local(self, step: Step, X: Floats, state: State) -> Statistics:  # noqa: ARG002 - the turn is in the state
         """Return the sums over this member's rows."""
-        centres = self._centres(state)
+        centres = self.centres(state)
         k, d = centres.shape
         counts = np.zeros(k, dtype=np.int64)
         sums, squares = np.zeros((2, k, d), dtype=np.int64)
@@ -79,7 +79,7 @@ class Lloyd:
         # The exponent is cut: beyond 4^5 no parameter is larger.
         return min(self._n_clusters, GROWTH ** min(turn, 6))
 
-    def _centres(self, state: State) -> Floats:
+    def centres(self, state: State) -> Floats:
         """Return where this round's centres stand: the medians' one, then what the last round opened."""
         turn = self._turn(state)
         if turn == 0:
