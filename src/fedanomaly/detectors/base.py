@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
@@ -297,6 +297,56 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             state = self.merge(step, quantiser.total(sums, 1), state)
         return self._learnt(state)
 
+    def fit_batches(self, batches: Callable[[], Iterable[Any]]) -> Self:
+        """Train on more rows than fit into memory: `fit`, bit for bit, one batch at a time.
+
+        Parameters
+        ----------
+        batches : callable
+            Returns the rows from the start at every call, as an iterator over
+            array-likes of shape (n_samples, n_features), or over pairs of them
+            and their labels for detectors that learn from labels. It is called
+            once for every step. Batches may have any sizes; of some ten
+            thousand rows they cost no time.
+
+        Raises
+        ------
+        DataError
+            If there is no batch, or other rows come in a later step.
+
+        Examples
+        --------
+        >>> import io
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> from fedanomaly.detectors import Mahalanobis
+        >>> file = io.BytesIO()
+        >>> pq.write_table(pa.table({"amount": [9.5, 7.0, None, 8.0], "items": [1, 1, 2, 1]}), file)
+        >>> detector = Mahalanobis(contamination=0.25)
+        >>> detector.fit_batches(lambda: pq.ParquetFile(file).iter_batches(batch_size=2)).n_features_in_
+        2
+        """
+        first = next(iter(batches()), None)
+        if first is None:
+            raise DataError("there is no batch to train on")
+        rows, _ = self._batch(first, reset=True)
+        state, counts = self.initial_state(rows.shape[1]), set[int]()
+        while (step := self.next_step(state)) is not None:
+            statistics: dict[str, Any] = {field.name: np.zeros(field.shape, dtype=np.int64) for field in step.fields}
+            count = 0
+            for batch in batches():
+                rows, labels = self._batch(batch, reset=False)
+                # Whatever a row adds is a whole number of units, so the order of additions does not matter.
+                for name, part in self.local(step, rows, state, labels).items():
+                    statistics[name] = statistics[name] + part
+                count += len(rows)
+            counts.add(count)
+            if len(counts) > 1:
+                raise DataError("the batches do not hold the same rows in every step", hint="return a fresh iterator")
+            quantiser = Quantiser(step=step, members=1)
+            state = self.merge(step, quantiser.total(quantiser.quantise(statistics), 1), state)
+        return self._learnt(state)
+
     def anomaly_scores(self, X: npt.ArrayLike) -> Floats:
         """Return scores, at least 0; high is anomalous.
 
@@ -376,6 +426,11 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
             raise DataError("labels must be numbers, and none may be missing", hint="0 is normal, 1 an anomaly")
         return (labels != 0).astype(np.int64)
+
+    def _batch(self, batch: Any, *, reset: bool) -> tuple[Floats, Integers | None]:  # noqa: ANN401 - as for fit
+        table, y = batch if self.learns_from_labels else (batch, None)
+        rows = self._validated(table, reset=reset, ensure_min_samples=0)
+        return rows, self._labels(y, len(rows)) if self.learns_from_labels else None
 
     def _stage(self, step: Step, state: State) -> Stage | LabelledStage:
         if step != self.next_step(state):
