@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
@@ -373,7 +373,13 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         rows = self._checked(X)
         return self._scorer.shares(rows)
 
-    def reasons(self, X: npt.ArrayLike, feature_names: Sequence[str] | None = None, most: int = 3) -> list[list[str]]:
+    def reasons(
+        self,
+        X: npt.ArrayLike,
+        feature_names: Sequence[str] | None = None,
+        most: int = 3,
+        logged: Collection[str] = (),
+    ) -> list[list[str]]:
         """Return short sentences on what is unusual in every row, the largest share first.
 
         Parameters
@@ -384,6 +390,8 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             Names of the columns; without, those that `fit` has seen, else x0, x1, …
         most : int, default=3
             Most sentences for a row.
+        logged : collection of str, default=()
+            Columns that hold sign(x) log(1 + |x|) of a reading x; x is what is told.
 
         Returns
         -------
@@ -398,7 +406,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         rows = self._checked(X)
         names = getattr(self, "feature_names_in_", None) if feature_names is None else feature_names
-        return sentences(self.state_, rows, self._scorer.shares(rows), names, most)
+        return sentences(self.state_, rows, self._scorer.shares(rows), names, most=most, logged=logged)
 
     def score_samples(self, X: npt.ArrayLike) -> Floats:
         """Return minus `anomaly_scores`: low is anomalous, as scikit-learn has it."""

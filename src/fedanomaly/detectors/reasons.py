@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,20 +34,33 @@ FEW = 0.01
 QUARTER = 0.25
 """The scale of a truth value tells its share only where that is less than a quarter."""
 
-HOUR = re.compile(r"(?P<column>.+):hour_(?:sin|cos)")
-LEVEL = re.compile(r"[^=]+=.*")
-WINDOW = re.compile(r"(?P<entity>[^:]+):(?P<kind>[a-z]+)\b.*?(?::(?P<window>\d+[smhd]))?")
-WINDOWS = {
-    "count": "{value} events of one {entity}{within} ({name}) are",
-    "sum": "a sum of {value} over events of one {entity}{within} ({name}) is",
-    "mean": "a mean of {value} over events of one {entity}{within} ({name}) is",
-    "distinct": "{value} different values in events of one {entity}{within} ({name}) are",
+CLOCK = re.compile(r"(?P<column>.+):(?P<part>hour|weekday)_(?:sin|cos)")
+LEVEL = re.compile(r"[^=]+=.*|.+#\d+")
+SUBJECTS = {
+    r"(?P<entity>[^:]+):count:(?P<span>\w+)": "{value} events of one {entity} within {span} ({name}) are",
+    r"(?P<entity>[^:]+):sum:(?P<span>\w+)": "a sum of {value} over one {entity} within {span} ({name}) is",
+    r"(?P<entity>[^:]+):mean:(?P<span>\w+)": "a mean of {value} over one {entity} within {span} ({name}) is",
+    r"(?P<entity>[^:]+):max:(?P<span>\w+)": "a maximum of {value} over one {entity} within {span} ({name}) is",
+    r"(?P<entity>[^:]+):ratio:(?P<span>\w+)": "{value} times the mean of one {entity} within {span} ({name}) is",
+    r"(?P<entity>[^:]+):since_last:\w+": "{value} s since the last event of one {entity} ({name}) are",
+    r"(?P<entity>[^:]+):distinct:(?P<other>.+):(?P<span>\w+)": (
+        "{value} different values of {other} for one {entity} within {span} ({name}) are"
+    ),
+    r"(?P<column>.+):surprise": "a surprise of {value} at the level of {column} ({name}) is",
+    r"(?P<name>.*)": "{name} {value} is",
 }
-"""The subject of a feature over a window of events, by kind; a new kind takes one line."""
+"""How a reading is told, by the pattern of its feature's name: the first that fits. A new kind takes one line."""
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def sentences(
-    state: State, X: Floats, shares: Floats, names: Sequence[str] | None = None, most: int = 3
+    state: State,
+    X: Floats,
+    shares: Floats,
+    names: Sequence[str] | None = None,
+    *,
+    most: int = 3,
+    logged: Collection[str] = (),
 ) -> list[list[str]]:
     """Return what is unusual in every row, the largest share first.
 
@@ -63,6 +76,8 @@ def sentences(
         Names of the features; x0, x1 and so on without.
     most : int, default=3
         Most sentences for a row.
+    logged : collection of str, default=()
+        Features that are sign(x) log(1 + |x|) of a reading x; x is what is told.
 
     Returns
     -------
@@ -81,7 +96,7 @@ def sentences(
     columns = [f"x{at}" for at in range(X.shape[1])] if names is None else list(names)
     if len(columns) != X.shape[1]:
         raise ShapeError(f"{len(columns)} names for {X.shape[1]} features")
-    usual = _Usual.of(state, X) if "scale/center" in state else None
+    usual = _Usual.of(state, X, [name in logged for name in columns]) if "scale/center" in state else None
     told = []
     for at, parts in enumerate(shares):
         least = LEAST * max(float(parts.max()), 0.0)
@@ -109,6 +124,8 @@ class _Usual:
         Histograms, where the detector or one of an ensemble has learnt them.
     cells : int64 array of shape (n_samples, n_features)
         The cell of every reading to be told of.
+    logged : sequence of bool
+        Whether a column holds logarithms.
     """
 
     center: Floats
@@ -116,31 +133,33 @@ class _Usual:
     missing: Floats
     counts: Floats | None
     cells: Integers
+    logged: Sequence[bool]
 
     @classmethod
-    def of(cls, state: State, X: Floats) -> _Usual:
+    def of(cls, state: State, X: Floats, logged: Sequence[bool]) -> _Usual:
         scale = scale_of(state)
         missing = np.maximum(1.0 - state["scale/present"] / rows_of(state), 0.0)
         # In an ensemble, the names of arrays have their detector in front.
         found = next((name for name in state.arrays if f"/{name}".endswith("/marginals/counts")), None)
         if found is None:
-            return cls(scale.center, scale.width, missing, None, np.empty((0, 0), dtype=np.int64))
+            return cls(scale.center, scale.width, missing, None, np.empty((0, 0), dtype=np.int64), logged)
         alone = State(state.detector, state.version, {}, {**state.arrays, "marginals/counts": state[found]})
         cells = np.concatenate([np.empty((0, X.shape[1]), dtype=np.int64), *Ruler.of(scale).chunks(X)])
-        return cls(scale.center, scale.width, missing, Histograms.of(alone).counts, cells)
+        return cls(scale.center, scale.width, missing, Histograms.of(alone).counts, cells, logged)
 
     def sentence(self, names: Sequence[str], row: Floats, at: int, feature: int) -> str:
         """Return what is unusual in one reading of the row at place `at`."""
         name, value = names[feature], float(row[feature])
-        hour = HOUR.fullmatch(name)
+        wave = CLOCK.fullmatch(name)
         if math.isnan(value):
             share = float(self.missing[feature])
-            return f"{hour['column'] if hour else name} is missing, as in {_percent(share)} of all rows"
-        if hour and (clock := _clock(hour["column"], names, row)):
-            return f"{hour['column']} is at {clock}, an unusual hour"
+            return f"{wave['column'] if wave else name} is missing, as in {_percent(share)} of all rows"
+        if wave and (turn := _turn(f"{wave['column']}:{wave['part']}", names, row)) is not None:
+            return f"{wave['column']} is {_clock(wave['part'], turn)}, an unusual {wave['part']}"
         if LEVEL.fullmatch(name) and value in {0.0, 1.0}:
             return f"{name} {'holds' if value else 'does not hold'}, {self._rarity(value, feature)}"
-        return f"{_subject(name, value)} {self._distance(value, feature)}{self._rank(value, at, feature)}"
+        subject = _subject(name, self._shown(value, feature))
+        return f"{subject} {self._distance(value, feature)}{self._rank(value, at, feature)}"
 
     def _rarity(self, value: float, feature: int) -> str:
         """Return how rare a level is: where the median is another, its scale is the root of its share."""
@@ -150,12 +169,13 @@ class _Usual:
         return f"as in {_percent(share)} of all rows" if share < QUARTER else "as in less than half of all rows"
 
     def _distance(self, value: float, feature: int) -> str:
-        center = float(self.center[feature])
+        median = self._shown(float(self.center[feature]), feature, digits=4)
         deviations = self._deviations(value, feature)
         if deviations <= NEAR:
-            return f"near the median of {_shown(center, 4)}"
+            return f"near the median of {median}"
         many = f"{deviations:.1f}" if deviations < FAR else f"over {FAR:.0f}"
-        return f"{many} robust deviations {'above' if value > center else 'below'} the median of {_shown(center, 4)}"
+        side = "above" if value > self.center[feature] else "below"
+        return f"{many} robust deviations {side} the median of {median}"
 
     def _rank(self, value: float, at: int, feature: int) -> str:
         """Return how many rows are about as far out, or lie about there."""
@@ -183,6 +203,13 @@ class _Usual:
         with np.errstate(over="ignore", divide="ignore"):
             return float(np.abs(value - self.center[feature]) / self.width[feature])
 
+    def _shown(self, value: float, feature: int, digits: int = 6) -> str:
+        """Return a number in the unit of its column: in full if it is whole, else to so many digits."""
+        if self.logged[feature]:
+            with np.errstate(over="ignore"):
+                value = float(np.copysign(np.expm1(abs(value)), value))
+        return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
+
 
 def _part(names: Sequence[str], parts: Floats, feature: int) -> str:
     """Return the sentence on a feature that is no measurement: a place in a sequence or in a text."""
@@ -190,29 +217,27 @@ def _part(names: Sequence[str], parts: Floats, feature: int) -> str:
     return f"{names[feature]}, at position {feature + 1}, adds {_percent(share)} of what is unusual"
 
 
-def _clock(column: str, names: Sequence[str], row: Floats) -> str:
-    """Return the time of day, or nothing where one of its coordinates is not there."""
-    both = f"{column}:hour_sin", f"{column}:hour_cos"
+def _turn(wave: str, names: Sequence[str], row: Floats) -> float | None:
+    """Return where in its period a time lies, 0 to 1; None where one of its coordinates is not there."""
+    both = f"{wave}_sin", f"{wave}_cos"
     if not all(name in names for name in both):
-        return ""
+        return None
     east, north = (float(row[names.index(name)]) for name in both)
-    if math.isnan(east + north):
-        return ""
-    minutes = round(math.atan2(east, north) / math.tau * 1440) % 1440
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+    return None if math.isnan(east + north) else math.atan2(east, north) / math.tau % 1.0
 
 
-def _subject(name: str, value: float) -> str:
-    found = WINDOW.fullmatch(name)
-    if found is None or found["kind"] not in WINDOWS:
-        return f"{name} {_shown(value)} is"
-    within = f" within {found['window']}" if found["window"] else ""
-    return WINDOWS[found["kind"]].format(value=_shown(value), entity=found["entity"], within=within, name=name)
+def _clock(part: str, turn: float) -> str:
+    if part == "weekday":
+        return f"on a {DAYS[round(turn * 7) % 7]}"
+    minutes = round(turn * 1440) % 1440
+    return f"at {minutes // 60:02d}:{minutes % 60:02d}"
 
 
-def _shown(value: float, digits: int = 6) -> str:
-    """Return a number in full if it is whole, else to so many digits."""
-    return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.{digits}g}"
+def _subject(name: str, value: str) -> str:
+    found, template = next(
+        (found, words) for kind, words in SUBJECTS.items() if (found := re.fullmatch(kind, name, re.DOTALL))
+    )
+    return template.format(**{"name": name, **found.groupdict()}, value=value)
 
 
 def _percent(share: float) -> str:

@@ -76,14 +76,46 @@ def test_an_hour_is_one_sentence(detector):
     assert told(detector.state_, row, "time:hour_sin", "time:hour_cos") == ["time is at 03:12, an unusual hour"]
 
 
-def test_windows_of_events_have_words_of_their_own(detector):
-    (said,) = told(detector.state_, odd(**{"customer:count:1h": 12.0}), "customer:count:1h")
-    assert said.startswith("12 events of one customer within 1h (customer:count:1h) are ")
-    assert said.endswith("above the median of 1, beyond all rows of the training")
-    row, names = np.array([[700.0]]), ["shop:sum(amount):7d"]
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("card:count:1h", "700 events of one card within 1h (card:count:1h) are "),
+        ("card+shop@7d:sum:7d", "a sum of 700 over one card+shop@7d within 7d (card+shop@7d:sum:7d) is "),
+        ("card:mean:7d", "a mean of 700 over one card within 7d (card:mean:7d) is "),
+        ("card:max:7d", "a maximum of 700 over one card within 7d (card:max:7d) is "),
+        ("card:ratio:7d", "700 times the mean of one card within 7d (card:ratio:7d) is "),
+        ("card:since_last:7d", "700 s since the last event of one card (card:since_last:7d) are "),
+        ("card:distinct:shop:1d", "700 different values of shop for one card within 1d (card:distinct:shop:1d) are "),
+        ("shop:surprise", "a surprise of 700 at the level of shop (shop:surprise) is "),
+        ("odd:count", "odd:count 700 is "),
+        ("two\nlines {value}", "two\nlines {value} 700 is "),
+    ],
+)
+def test_kinds_of_features_have_words_of_their_own(name, subject):
     state = ECOD().fit(np.arange(9.0)[:, None]).state_
-    (said,) = told(state, row, names[0], names=names)
-    assert said.startswith("a sum of 700 over events of one shop within 7d (shop:sum(amount):7d) is ")
+    (said,) = told(state, np.array([[700.0]]), name, names=[name])
+    assert said == f"{subject}234.7 robust deviations above the median of 4, beyond all rows of the training"
+
+
+def test_logarithms_are_told_as_readings():
+    rows = np.log1p(np.random.default_rng(5).lognormal(4, 1, size=(2001, 1)))
+    state = HBOS().fit(rows).state_
+    far = np.log1p([[50_000.0]])
+    (said,) = sentences(state, far, np.ones((1, 1)), ["amount"], logged={"amount"})[0]
+    median = np.expm1(np.median(rows))
+    assert said.startswith("amount 50000 is 7.1 ")
+    assert f"above the median of {median:.2g}" in said
+    (said,) = sentences(state, -far, np.ones((1, 1)), ["amount"], logged={"amount"})[0]
+    assert said.startswith("amount -50000 is ")
+
+
+@pytest.mark.parametrize(("day", "said"), [(0, "Monday"), (5, "Saturday"), (6, "Sunday")])
+def test_a_weekday_is_told_by_its_name(day, said):
+    angle = np.arange(70) % 7 / 7 * 2 * np.pi
+    names = ["time:weekday_sin", "time:weekday_cos"]
+    state = HBOS().fit(np.stack([np.sin(angle), np.cos(angle)], axis=1)).state_
+    row = np.array([[np.sin(day / 7 * 2 * np.pi), np.cos(day / 7 * 2 * np.pi)]])
+    assert told(state, row, names[1], names=names) == [f"time is on a {said}, an unusual weekday"]
 
 
 def test_a_missing_reading_is_told_with_how_many_are(detector):
