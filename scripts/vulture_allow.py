@@ -25,6 +25,7 @@ banks
 allow_nan
 circuit
 explain
+fit_batches
 n_rows_
 predict
 
