@@ -6,9 +6,11 @@ from fedanomaly.detectors.copod import COPOD
 from fedanomaly.detectors.ecod import ECOD
 from fedanomaly.detectors.ensemble import Ensemble
 from fedanomaly.detectors.gaussian_mixture import GaussianMixture
+from fedanomaly.detectors.gradient_boosting import GradientBoosting
 from fedanomaly.detectors.hbos import HBOS
 from fedanomaly.detectors.kmeans import KMeans
 from fedanomaly.detectors.loda import Loda
+from fedanomaly.detectors.logistic_regression import LogisticRegression
 from fedanomaly.detectors.mahalanobis import Mahalanobis
 from fedanomaly.detectors.ngram import NGram
 from fedanomaly.detectors.pca import PCA
@@ -28,8 +30,10 @@ __all__ = [
     "Detector",
     "Ensemble",
     "GaussianMixture",
+    "GradientBoosting",
     "KMeans",
     "Loda",
+    "LogisticRegression",
     "Mahalanobis",
     "NGram",
     "PyODStyle",

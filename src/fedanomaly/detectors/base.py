@@ -427,12 +427,14 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _labels(self, y: npt.ArrayLike | None, rows: int) -> Integers:
         if y is None:
-            raise DataError(f"{self.name} learns from labels, and there are none", hint="0 is normal, 1 an anomaly")
+            # These words, and "Unknown label type" below, are scikit-learn's.
+            text = f"{self.name} requires y to be passed, but the target y is None"
+            raise DataError(text, hint="it learns from labels: 0 is normal, 1 an anomaly")
         labels = column_or_1d(y)
         if len(labels) != rows:
             raise ShapeError(f"{len(labels)} labels for {rows} rows")
         if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
-            raise DataError("labels must be numbers, and none may be missing", hint="0 is normal, 1 an anomaly")
+            raise DataError("Unknown label type: labels are numbers, none missing", hint="0 is normal, 1 an anomaly")
         return (labels != 0).astype(np.int64)
 
     def _batch(self, batch: Any, *, reset: bool) -> tuple[Floats, Integers | None]:  # noqa: ANN401 - as for fit
