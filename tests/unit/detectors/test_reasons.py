@@ -62,6 +62,13 @@ def test_a_reading_beyond_all_rows_has_no_percentile(detector):
     assert said.startswith("amount 1e+300 is over 1000 robust deviations above the median of 61")
 
 
+def test_rows_with_the_same_reading_count_by_half_in_a_percentile():
+    rows = np.repeat([0.0, 1.0, 2.0, 4.0, 5.0], [260, 400, 300, 30, 10])[:, None]
+    state = ECOD().fit(rows).state_
+    ends = [told(state, np.array([[reading]]), "x", names=["x"])[0].split(", ")[-1] for reading in (4.0, 5.0, 6.0)]
+    assert ends == ["percentile 97.5", "percentile 99.5", "beyond all rows of the training"]
+
+
 def test_levels_are_told_with_the_share_of_rows_that_have_them(detector):
     row = odd(**{"shop=jewels": 1.0, "shop=food": 0.0})
     assert told(detector.state_, row, "shop=jewels", "shop=food") == [
@@ -69,6 +76,13 @@ def test_levels_are_told_with_the_share_of_rows_that_have_them(detector):
         "shop=food does not hold, as in 10 % of all rows",
     ]
     assert told(detector.state_, odd(), "shop=food") == ["shop=food holds, unusual beside the rest of the row"]
+
+
+def test_of_a_level_that_many_rows_have_no_share_is_told():
+    state = ECOD().fit(np.repeat([0.0, 1.0], [600, 400])[:, None]).state_
+    assert told(state, np.ones((1, 1)), "kind#7", names=["kind#7"]) == [
+        "kind#7 holds, as in less than half of all rows"
+    ]
 
 
 def test_an_hour_is_one_sentence(detector):
