@@ -15,6 +15,7 @@ from fedanomaly.detectors.mahalanobis import Mahalanobis
 from fedanomaly.detectors.ngram import NGram
 from fedanomaly.detectors.pca import PCA
 from fedanomaly.detectors.pyod_style import PyODStyle
+from fedanomaly.detectors.random_trees import RandomTrees
 from fedanomaly.detectors.registry import from_params, installed, registry
 from fedanomaly.detectors.robust_mahalanobis import RobustMahalanobis
 from fedanomaly.detectors.saved import load
@@ -37,6 +38,7 @@ __all__ = [
     "Mahalanobis",
     "NGram",
     "PyODStyle",
+    "RandomTrees",
     "RobustMahalanobis",
     "TextSurprise",
     "VectorAutoregression",
