@@ -99,14 +99,15 @@ def _of_file(model: Model, file: Path, label: str | None) -> _Scored:
     import pyarrow as pa
 
     from fedanomaly.errors import DataError
-    from fedanomaly.features import Schema
+    from fedanomaly.features import Encoder, Schema
     from fedanomaly.node.encoding import types_of
     from fedanomaly.node.sources import FileSource
 
-    types = types_of(Schema.from_json(model.lineage["feature_schema"]))
+    # One encoder for all batches: its windows reach over their edges.
+    encoder = Encoder(Schema.from_json(model.lineage["feature_schema"]))
     scores, labels, top = [], [], []
-    for batch in FileSource(file, types=types).batches():
-        rows = model.encode(batch)
+    for batch in FileSource(file, types=types_of(encoder.schema)).batches():
+        rows = encoder.encode(batch)
         scores.append(model.detector.anomaly_scores(rows))
         top.append(rows[_highest(scores[-1])])
         if label is not None:
