@@ -67,6 +67,25 @@ def test_moments_are_those_of_the_rows_weighted_by_their_parts():
     assert np.allclose(np.linalg.inv(forms.T @ forms), expected, rtol=0.01, atol=0.003 * np.trace(expected))
 
 
+def test_coarse_steps_give_the_covariance_of_the_coarse_rows():
+    X = np.random.default_rng(8).normal(size=(500, 2))
+    moved = X + np.array([0.3, -0.4])
+    detector = GaussianMixture(n_components=1, n_rounds=1)
+    state = next(state for step, _, state in history(detector, [X]) if step.name == "gaussian_mixture/0")
+    state = with_arrays(state, rows=np.array([1 << 31]))
+    steps = 2.0 ** Grid.of(state).shift
+    rows = np.rint(scale_of(state).standardise(moved) / steps)
+    step = detector.next_step(state)
+    quantiser = Quantiser(step=step, members=1)
+    told = quantiser.quantise(detector.local(step, moved, state))
+    mixture = mixture_of(detector.merge(step, quantiser.total(told, 1), state))
+    narrowest = max(scale_of(state).grid / steps / 32, 12**-0.5)
+    (normal,) = mixture.normals
+    assert np.allclose(normal.mean, rows.mean(axis=0) * steps)
+    # The first form is the first feature's own.
+    assert np.isclose(1 / (normal.forms[0, 0] * normal.unit[0]), np.sqrt(rows[:, 0].var() + narrowest**2) * steps)
+
+
 def test_log_density_settles_and_that_ends_the_rounds():
     rng = np.random.default_rng(2)
     X = np.concatenate([rng.normal(size=(400, 2)), rng.normal(loc=2.0, size=(400, 2))])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedanomaly.detectors import KMeans
-from fedanomaly.detectors.centres import Clusters, clusters_of, squared_distances
+from fedanomaly.detectors.centres import Clusters, Lloyd, clusters_of, squared_distances
 from fedanomaly.detectors.contract import history
 from fedanomaly.detectors.kmeans import WIDTHS
 from fedanomaly.detectors.scaling import scale_of
@@ -41,6 +41,20 @@ def test_every_round_lowers_the_squares_that_are_left():
             left.append(clusters_of(opened, "kmeans").variance)
     assert left == sorted(left, reverse=True)
     assert left[-1] < 0.5 * left[0]
+
+
+def test_the_widest_cluster_is_cut_across_its_widest_feature():
+    X = np.random.default_rng(6).normal(size=(4000, 3))
+    detector = KMeans(n_clusters=2, n_rounds=3)
+    steps = iter(history(detector, [X]))
+    state = next(state for step, _, state in steps if step.name == "kmeans/1")
+    centres = Lloyd("kmeans", 2, 3).centres(state)
+    squares = state["kmeans/squares"][0]
+    across = squares.argmax()
+    apart = np.zeros(3)
+    apart[across] = 1.6 * np.sqrt(squares[across] / len(X))
+    assert np.allclose(centres[1] - centres[0], apart, atol=2)
+    assert np.allclose(centres.mean(axis=0), X.mean(axis=0) * scale_of(state).grid, atol=8)
 
 
 def test_within_is_what_the_rows_themselves_give():
