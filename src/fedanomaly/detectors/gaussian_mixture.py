@@ -30,7 +30,7 @@ class GaussianMixture(Detector):
     clusters, where anomalies form a large group, and where rows are few against
     the square of the number of features.
 
-    Cost: one job of about 16 rounds, ``n_components d (d + 3) / 2`` numbers in
+    Cost: one job of about 15 rounds, ``n_components d (d + 3) / 2`` numbers in
     the widest model step (2 d for each diagonal component), 12,000 counters in the
     widest other one; scoring takes d^2 multiplications a component.
 

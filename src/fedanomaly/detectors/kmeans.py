@@ -32,7 +32,7 @@ class KMeans(Detector):
     It fails where anomalies form a large cluster of their own, and where only
     the dependence of features on each other is broken and the distance is small.
 
-    Cost: one job of about 12 rounds, ``n_clusters (2 d + 1)`` numbers in the
+    Cost: one job of about 11 rounds, ``n_clusters (2 d + 1)`` numbers in the
     widest model step, 12,000 counters in the widest other one; scoring takes d
     multiplications and one exponential a large cluster.
 
