@@ -8,6 +8,7 @@ from fedanomaly.detectors.ensemble import Ensemble
 from fedanomaly.detectors.gaussian_mixture import GaussianMixture
 from fedanomaly.detectors.gradient_boosting import GradientBoosting
 from fedanomaly.detectors.hbos import HBOS
+from fedanomaly.detectors.kernel_mean import KernelMean
 from fedanomaly.detectors.kmeans import KMeans
 from fedanomaly.detectors.loda import Loda
 from fedanomaly.detectors.logistic_regression import LogisticRegression
@@ -33,6 +34,7 @@ __all__ = [
     "GaussianMixture",
     "GradientBoosting",
     "KMeans",
+    "KernelMean",
     "Loda",
     "LogisticRegression",
     "Mahalanobis",
