@@ -236,6 +236,10 @@ def simulate(
     0.0
     """
     arrays = arrays_of(parts)
+    if detector.learns_from_labels and labels is None:
+        raise DataError(
+            f"{detector.name} learns from labels, and there are none", hint="pass labels: one array for each part"
+        )
     marks = [None] * len(arrays) if labels is None else list(labels)
     if len(marks) != len(arrays):
         raise ShapeError(f"labels of {len(marks)} parts for {len(arrays)} parts")
