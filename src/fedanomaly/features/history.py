@@ -135,10 +135,11 @@ class EntityWindow:
         return np.stack(out)
 
     def _remember(self, keys: list[tuple[str, ...]], owners: Integers, held: Integers) -> None:
-        edges = np.searchsorted(owners, np.arange(len(keys) + 1))
         oldest = self._clock.now_us - self.window.reach_us
-        for key, start, end in zip(keys, edges[:-1], edges[1:], strict=True):
-            first = start + np.searchsorted(held[0, start:end], oldest, side="right")
+        edges = np.searchsorted(owners, np.arange(len(keys) + 1))
+        gone = np.concatenate([[0], np.cumsum(held[0] <= oldest)])[edges]
+        firsts = edges[:-1] + np.diff(gone)
+        for key, first, end in zip(keys, firsts.tolist(), edges[1:].tolist(), strict=True):
             # A copy: a view would keep the whole batch alive.
             self._rows[key] = held[:, first:end].copy()
         if self._clock.now_us - self._swept_us > self.window.reach_us:

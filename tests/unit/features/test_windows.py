@@ -147,6 +147,12 @@ def test_what_no_later_row_can_see_is_forgotten():
     assert len(window._rows) <= 125
 
 
+def test_what_a_later_row_can_see_is_kept_to_the_last_moment():
+    encoder = Encoder(schema("count"))
+    counts = [encoder.encode(rows([minute], ["a"]))[0, 0] for minute in (0, 59.9, 59.99, 60)]
+    same(counts, [1, 2, 3, 3])
+
+
 def test_numbers_and_texts_name_the_same_entity():
     table = rows([0, 1, 2], ["1", "2", "1"])
     numbers = table.set_column(1, "card", pa.array([1.0, 2.0, 1.0]))
