@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from fedanomaly.detectors.quality import quality_of
 from fedanomaly.errors import DataError
-from fedanomaly.types import Floats, Integers
+from fedanomaly.node.evaluator import labels_of
+from fedanomaly.types import Floats
 
 
 def evaluate(scores: Floats, labels: pa.Array | pa.ChunkedArray) -> dict[str, float]:
@@ -29,9 +30,12 @@ def evaluate(scores: Floats, labels: pa.Array | pa.ChunkedArray) -> dict[str, fl
     Raises
     ------
     DataError
-        If the labels are no numbers, or all the same.
+        If the labels are no numbers, some are missing, or all are the same.
     """
-    found = quality_of(scores, _truth(labels))
+    truth = labels_of(labels)
+    if np.isnan(truth).any():
+        raise DataError("some labels are missing")
+    found = quality_of(scores, (truth != 0).astype(np.int64))
     if found.auroc is None or found.average_precision is None or found.precision is None or found.recall is None:
         raise DataError("the labels hold one class only")
     return {
@@ -43,12 +47,3 @@ def evaluate(scores: Floats, labels: pa.Array | pa.ChunkedArray) -> dict[str, fl
         "rows": found.rows,
         "anomalies": found.anomalies,
     }
-
-
-def _truth(labels: pa.Array | pa.ChunkedArray) -> Integers:
-    kind = labels.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        raise DataError(f"labels of type {kind} are no numbers", hint="use 0 for normal and 1 for anomalous rows")
-    if labels.null_count:
-        raise DataError("some labels are missing")
-    return (np.asarray(labels.cast(pa.float64())) != 0.0).astype(np.int64)

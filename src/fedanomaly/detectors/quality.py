@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -164,10 +164,10 @@ def _quality(tiers: Tiers, budget: float, *, exact: bool) -> Quality:
 
 
 def _bands(tiers: Tiers, rows: int, *, exact: bool) -> Iterator[Band]:
-    edges = (0.0, *BANDS, 1.0)
-    for above, upto in itertools.pairwise(edges):
-        more, fewer = rows - round(above * rows), rows - round(upto * rows)
-        if more == fewer:
+    above, more = 0.0, rows
+    for upto in (*BANDS, 1.0):
+        fewer = rows - math.floor(upto * rows)
+        if more == fewer:  # too few rows for this band: they go with those above
             continue
         if exact:
             share = Figure(float(tiers.caught(more) - tiers.caught(fewer)) / (more - fewer))
@@ -176,6 +176,7 @@ def _bands(tiers: Tiers, rows: int, *, exact: bool) -> Iterator[Band]:
             low, high = max(float(least[0] - most[1]), 0.0), min(float(least[1] - most[0]), more - fewer)
             share = _between(low / (more - fewer), high / (more - fewer))
         yield Band(above=above, upto=upto, rows=more - fewer, share=share)
+        above, more = upto, fewer
 
 
 def _between(low: float | Floats, high: float | Floats) -> Figure:

@@ -62,6 +62,10 @@ def test_figures_of_histograms_hold_the_exact_ones_within_their_bound(rows, budg
         there = caught(scores, labels, found.alerts, ties)
         assert abs(found.precision.value - there / found.alerts) <= found.precision.bound + 1e-12
         assert abs(found.recall.value - there / labels.sum()) <= found.recall.bound + 1e-12
+    edges = [0.0, *(band.upto for band in found.calibration)]
+    assert [band.above for band in found.calibration] == edges[:-1]
+    assert edges[-1] == 1.0
+    assert sum(band.rows for band in found.calibration) == len(labels)
     for mine, exactly in zip(found.calibration, quality_of(scores, labels).calibration, strict=True):
         assert (mine.rows, mine.upto) == (exactly.rows, exactly.upto)
         assert abs(mine.share.value - exactly.share.value) <= mine.share.bound + 1e-9
