@@ -145,7 +145,8 @@ def _windows(table: pa.Table, fields: list[Column], ignored: dict[str, str]) -> 
 
 
 def _is_events(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) and (is_text(kind.value_type) or pa.types.is_integer(kind.value_type))
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and (is_text(kind.value_type) or pa.types.is_integer(kind.value_type))
 
 
 _PLAIN: dict[Kind, tuple[Callable[[pa.DataType], bool], ...]] = {
