@@ -6,14 +6,14 @@ import pyarrow as pa
 
 from fedanomaly.features import Schema, read
 
-_READ = {"numeric": pa.float64(), "text": pa.string()}
+_READ = {"numeric": pa.float64(), "text": pa.string(), "events": pa.string()}
 
 
 def types_of(schema: Schema) -> dict[str, pa.DataType]:
     """Return how columns of a text file are read, where that must not be guessed.
 
-    A level such as ``007`` stays text, and a number is one however its first
-    rows look.
+    A level or an event such as ``007`` stays text, and a number is one however
+    its first rows look.
     """
     return {name: _READ[role] for name, role in schema.roles.items() if role in _READ}
 
