@@ -232,7 +232,7 @@ class Datasets:
         contents: Contents,
         progress: Progress,
     ) -> Snapshot:
-        trained, spelt_out, kept = RowDigest(), RowDigest(), RowDigest()
+        trained, spelt_out, bare, kept = RowDigest(), RowDigest(), RowDigest(), RowDigest()
         labels = TrainingLabels()
         if plan.label is not None:
             contents.labels[name] = plan.label
@@ -249,11 +249,13 @@ class Datasets:
                 hashes = [value for value, held in zip(hashes, out, strict=True) if not held]
                 trained.add(hashes)
                 spelt_out.add(row_hashes(inside) if left_out in batch.schema.names else hashes)
+                bare.add(row_hashes(outside, left_out))
                 kept.add(row_hashes(outside))
                 writers.train(inside, labels.add(hashes, _label(inside, plan)))
                 writers.holdout(outside)
                 progress(batch.num_rows)
             for batch in plan.holdout.batches() if plan.holdout else ():
+                bare.add(row_hashes(batch, left_out))
                 kept.add(row_hashes(batch))
                 writers.holdout(batch)
                 progress(batch.num_rows)
@@ -275,7 +277,8 @@ class Datasets:
             content=_content(plan, trained.digest, kept.digest, labels.digest),
             files={path.name: FileSource(path).digest() for path in folder.iterdir()},
             added_at=time.time(),
-            holdout_generation=contents.generation_of(kept.digest),
+            holdout_generation=contents.generation_of(bare.digest, kept.digest),
+            holdout_digest=kept.digest,
             labels=labels.digest,
         )
 

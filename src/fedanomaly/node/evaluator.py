@@ -21,7 +21,7 @@ from fedanomaly.node.scoring import Scorer
 from fedanomaly.protocol import JobRequest, Rows
 from fedanomaly.types import Floats, State, Statistics, Step, Total, item, item_int
 
-_LABEL_ROW = "node/evaluated-label"
+_LABELS_ROW = "node/evaluated"
 
 
 class Evaluators:
@@ -107,18 +107,18 @@ class Evaluators:
         )
 
     def _claim(self, snapshot: Snapshot) -> None:
-        """Tie held-out rows to their column of labels.
+        """Tie held-out rows to their labels.
 
         The guard against differencing is keyed by rows. Two sums over the same
         rows and other labels would subtract to the rows whose labels differ.
         """
-        label = item("label", (snapshot.label or "").encode())
+        labels = item("label", (snapshot.label or "").encode()) + item("rows", snapshot.holdout_digest)
         try:
-            self._rows.put([(_LABEL_ROW, item_int("gen", snapshot.holdout_generation), label)])
+            self._rows.put([(_LABELS_ROW, item_int("gen", snapshot.holdout_generation), labels)])
         except ReplayError:
             raise RefusedError(
-                f"the held-out rows of {snapshot.name} were evaluated with another column of labels before",
-                hint="add the data set with that column again, or with new rows",
+                f"the held-out rows of {snapshot.name} were evaluated with other labels before",
+                hint="labels that change tell whose; add them together with new rows",
             ) from None
 
     def model_of(self, request: JobRequest) -> Model:

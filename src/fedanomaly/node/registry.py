@@ -49,8 +49,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     added_at : float
         Unix seconds.
     holdout_generation : int
-        Number of its held-out rows, from the same counter: evaluations sum over
-        them. 0 where the data set was added before there were any.
+        Number of its held-out rows, whatever their labels, from the same counter:
+        evaluations sum over them. 0 where the data set was added before there were any.
+    holdout_digest : bytes
+        Digest of its held-out rows with their labels.
     labels : bytes or None
         Digest of the anomalies among the training rows, 32 bytes; None where
         these have no labels that a detector can learn from.
@@ -68,6 +70,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: dict[str, bytes]
     added_at: float
     holdout_generation: int = 0
+    holdout_digest: bytes = b""
     labels: bytes | None = None
 
 

@@ -151,13 +151,18 @@ def test_other_rows_under_another_schema_are_refused(world, tmp_path):
         world.evaluators(request)
 
 
-def test_the_same_rows_are_not_evaluated_with_another_column_of_labels(world):
+@pytest.mark.parametrize("change", ["every label", "no labels"])
+def test_the_same_rows_are_not_evaluated_with_other_labels(world, tmp_path, change):
     world.evaluators(world.request())
     assert world.evaluators(world.request(2))
-    with world.datasets._registry.changing() as contents:
-        contents.snapshots[-1] = msgspec.structs.replace(world.snapshot, label="note")
+    table, plan = payments(1, 600), dataclasses.replace(PLAN, label=None)
+    if change == "every label":
+        other = pa.array(1 - np.asarray(table["fraud"]))
+        table, plan = table.set_column(table.schema.get_field_index("fraud"), "fraud", other), PLAN
+    relabelled = world.datasets.add("payments", write(tmp_path, table), plan).snapshot
 
-    with pytest.raises(RefusedError, match="another column of labels"):
+    assert relabelled.holdout_generation == world.snapshot.holdout_generation
+    with pytest.raises(RefusedError, match="other labels before"):
         world.evaluators(world.request(3))
 
 
