@@ -56,6 +56,7 @@ detector_version
 ended_at
 feature_schema
 members_wanted
+model_state
 opened_by
 started_at
 
