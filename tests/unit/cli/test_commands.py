@@ -280,7 +280,7 @@ def test_an_invitation_that_is_none_is_refused(fedanomaly, node):
     assert "an invitation starts with" in fedanomaly("node", "enrol", "-", "--home", node, code=1).stderr
 
 
-@pytest.mark.parametrize("detector", ["loda", "mahalanobis"])
+@pytest.mark.parametrize("detector", ["loda", "mahalanobis", "logistic_regression"])
 def test_the_cost_of_a_job_is_known_before_it(fedanomaly, schema, detector):
     asked = ["cost", "--rows", "50000", "--detector", detector, "--members", "4", "--threshold", "3"]
     told = json.loads(fedanomaly(*asked, "--features", "4", "--json").stdout)
