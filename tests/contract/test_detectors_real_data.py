@@ -64,6 +64,10 @@ LEAST = {
     ("loda", "6_cardio"): 0.88,
     ("loda", "32_shuttle"): 0.97,
     ("loda", "2_annthyroid"): 0.86,
+    ("hbos", "6_cardio"): 0.89,
+    ("hbos", "2_annthyroid"): 0.89,
+    ("ecod", "6_cardio"): 0.89,
+    ("copod", "6_cardio"): 0.87,
 }
 
 

@@ -91,7 +91,7 @@ def score(
         return
     _show(told)
     if out is None:
-        _show_top(told["threshold"], scores, opened.detector.reasons(scored.top, opened.features))
+        _show_top(told["threshold"], scores, opened.reasons_of(scored.top))
 
 
 def _of_file(model: Model, file: Path, label: str | None) -> _Scored:

@@ -84,7 +84,20 @@ class Model:
         most : int, default=3
             Most sentences for a row.
         """
-        return self.detector.reasons(self.encode(frame), self.features, most)
+        return self.reasons_of(self.encode(frame), most)
+
+    def reasons_of(self, rows: Floats, most: int = 3) -> list[list[str]]:
+        """Return the same for rows that are encoded already.
+
+        Parameters
+        ----------
+        rows : float64 array of shape (n_rows, n_features)
+            What `encode` returns; columns are `features`.
+        most : int, default=3
+            Most sentences for a row.
+        """
+        logged = {field.name for field in self._scorer.schema.fields if field.transform == "log"}
+        return self.detector.reasons(rows, self.features, most, logged)
 
     def score(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return the anomaly score of every row; high is anomalous.
