@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedanomaly.detectors import Loda, LogisticRegression, Mahalanobis
+from fedanomaly.detectors import GradientBoosting, Loda, LogisticRegression, Mahalanobis
 from fedanomaly.errors import ConfigError, DataError, FedAnomalyError, NotFoundError, RefusedError
 from fedanomaly.features import Schema, encode
 from fedanomaly.node.datasets import Datasets, Plan
@@ -143,6 +143,20 @@ def test_rows_are_not_learnt_from_again_with_other_labels(learners, datasets, la
     assert learners(unlabelled).generation == labelled.generation
     add(datasets, tmp_path, 3, label="fraud")
     assert learners(later).generation != labelled.generation
+
+
+def test_services_learn_from_the_labels_of_all_members_what_fit_learns(federation):
+    with federation.client() as node:
+        node.train("payments", "gradient_boosting", model="labelled", params={"n_trees": 2, "depth": 2}).wait(120)
+        found = node.model("labelled").detector
+
+    rows, labels = [], []
+    for home, keystore in zip(federation.homes, federation.keystores, strict=True):
+        own = Datasets(home.root / "data", keystore)
+        rows.append(rows_of(own))
+        labels.append(own.train_labels(own.newest("payments")))
+    fitted = GradientBoosting(n_trees=2, depth=2).fit(np.concatenate(rows), np.concatenate(labels))
+    assert found.state_.to_bytes() == fitted.state_.to_bytes()
 
 
 def test_it_tells_its_snapshot_and_what_it_computed(learners, datasets, told):
