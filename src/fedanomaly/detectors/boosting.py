@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -53,28 +54,21 @@ class Boosting(LabelledStage):
         width = sums.shape[2]
         for here, binned in bins.chunks(X):
             leaves = trees.leaves(binned)
-            base, done = _odds_before(trees, leaves, flight, start)
             slot = 0
-            for tree, level in flight.nodes:
-                since = np.arange(done, tree)
-                odds = base + trees.part(since).values(leaves[since], np.minimum(tree - since, flight.depth)).sum(
-                    axis=0
-                )
-                derivatives = _derivatives(odds, y[here])
+            for (tree, level), odds in zip(flight.nodes, _odds(trees, leaves, flight, start), strict=True):
+                place, derivatives = binned + bins.first[:, None], _derivatives(odds, y[here])
                 if level:
                     node = leaves[tree].astype(np.intp) >> (flight.depth - level)
                     rows = np.flatnonzero(grown.lighter[tree, (1 << level) - 1 + node])
-                    place = binned[:, rows] + (bins.first[:, None] + (node[rows] >> 1) * width)
+                    place = place[:, rows] + (node[rows] >> 1) * width
                     derivatives = derivatives[:, rows]
-                else:
-                    place = binned + bins.first[:, None]
                 slots = slice(slot, slot + _slots(level))
+                slot = slots.stop
                 for total, weights in zip(sums, derivatives, strict=True):
                     # Sums of whole numbers below 2^53 are exact.
                     every = np.broadcast_to(weights, place.shape).ravel()
                     counted = np.bincount(place.ravel(), every, minlength=_slots(level) * width)
                     total[slots] += counted.reshape(-1, width)
-                slot = slots.stop
         gradients, hessians = sums.astype(np.int64)
         return {"gradients": gradients, "hessians": hessians}
 
@@ -238,11 +232,16 @@ def _steps(sums: Integers, rate: float, l2: float) -> Integers:
     return np.clip(step, -MOST_ODDS, MOST_ODDS).astype(np.int64)
 
 
-def _odds_before(trees: Trees, leaves: Bytes, flight: Flight, start: int) -> tuple[Integers, int]:
-    """Return the log-odds by those trees that were grown before any tree in flight began, and their number."""
+def _odds(trees: Trees, leaves: Bytes, flight: Flight, start: int) -> Iterator[Integers]:
+    """Yield, for every tree in flight, the log-odds by the trees before it as they were when it began."""
+    # These were grown before any tree in flight began.
     done = max(flight.nodes[0][0] - flight.depth + 1, 0)
     first = np.arange(done)
-    return start + trees.part(first).values(leaves[first], np.full(done, flight.depth)).sum(axis=0), done
+    base = start + trees.part(first).values(leaves[first], np.full(done, flight.depth)).sum(axis=0)
+    for tree, _ in flight.nodes:
+        since = np.arange(done, tree)
+        levels = np.minimum(tree - since, flight.depth)
+        yield base + trees.part(since).values(leaves[since], levels).sum(axis=0)
 
 
 def _derivatives(odds: Integers, y: Integers) -> Floats:

@@ -23,6 +23,7 @@ _FINE = 1 << 10
 
 def prior(anomalies: int, rows: int) -> int:
     """Return the log-odds of the share of anomalies, in steps."""
+    # Logarithms differ in the last bit from machine to machine; a step is 2^36 times that.
     return round(float(np.log(anomalies / (rows - anomalies))) * STEPS)
 
 
