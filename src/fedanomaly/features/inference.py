@@ -122,7 +122,7 @@ def _described_text(name: str, column: pa.ChunkedArray, most_levels: int) -> Col
         longest = int(np.quantile(lengths, 0.99))
         return Column(name=name, kind="text", length=min(DEFAULT_LENGTH, 1 << (longest - 1).bit_length()))
     if 2 * len(levels) > len(texts):
-        return f"more than {most_levels} different texts, most of them once"
+        return f"more than {most_levels} different texts"
     return (
         f"more than {most_levels} different texts; name the frequent ones as levels, "
         'or add it with encode = "hash" or encode = "frequency"'

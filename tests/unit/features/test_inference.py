@@ -38,7 +38,7 @@ def test_inference_uses_what_it_can_and_says_what_it_leaves_out():
     assert found.schema.fields[2].levels == ("b", "z")
     assert found.ignored == {
         "note": "dropped",
-        "name": "more than 2 different texts, most of them once",
+        "name": "more than 2 different texts",
         "raw": "holds binary",
         "void": "empty",
         "gap": "empty",
