@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fedanomaly.detectors import Mahalanobis
 from fedanomaly.detectors.cells import histogram, keys
 from fedanomaly.detectors.contract import opened
+from fedanomaly.detectors.drift import psi
 from fedanomaly.detectors.evaluation import Evaluating, digest_of, drift_from, holds, quality_from
 from fedanomaly.detectors.quality import quality_of, quality_of_counts
 from fedanomaly.detectors.threshold import SCORES
@@ -191,6 +192,9 @@ def test_the_member_whose_rows_moved_sees_it_at_home(sample):
     assert [table[name].word for name in ("a", "b", "c")] == ["stable", "shifted", "stable"]
     assert table["b"].wasserstein > 5 * table["a"].wasserstein
     assert table["score"].word == "shifted"
+    scores = [each["anomalies"] + each["normal"] for each in own]
+    assert table["score"].psi == psi(scores[2], scores[0] + scores[1])
+    assert table["b"].psi == psi(own[2]["profile"][1], own[0]["profile"][1] + own[1]["profile"][1])
     assert [row.word for row in drift_from(state, own[0])[1:]] == ["stable", "shifted", "stable"]
 
 

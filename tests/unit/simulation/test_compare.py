@@ -199,11 +199,26 @@ def test_the_best_together_must_beat_the_best_alone():
         return Scored(name, local, federated, federated, ())
 
     judge = Judge(tests, budget=0.05, replicates=100, seed=0)
-    found = judge.compared([scored("weak", [0.5, 0.6], 2.0), scored("strong", [3.5, 3.6], 3.2)], encrypted=False)
+    found = judge.compared([scored("gaining", [0.5, 0.6], 2.5), scored("alone", [3.5, 3.6], 2.0)], encrypted=False)
 
     assert [one.verdict for one in found.detectors] == [WORTH_IT, NO_GAIN]
     assert found.verdict == NO_GAIN
-    assert found.reason.startswith("strong together")
+    assert found.reason.startswith("gaining together")
+    assert "of alone alone" in found.reason
+
+
+def test_a_few_anomalies_that_rank_high_by_chance_are_nothing_that_works():
+    y = np.array([1, 1, 1] + [0] * 200)
+    scores = np.concatenate([[190.5, 180.5, 20.5], np.arange(200.0)])
+    scored = Scored("lucky", [scores * 0, scores * 0], [scores], [scores], ())
+
+    found = Judge(Held([np.zeros((203, 1))], [y], [0, 0]), budget=0.05, replicates=200, seed=0).compared(
+        [scored], encrypted=False
+    )
+
+    assert found.detectors[0].judged.federated.auroc > 0.6
+    assert found.detectors[0].judged.auroc_interval.low < 0.5
+    assert found.verdict == found.detectors[0].verdict == NOTHING
 
 
 def test_an_organisation_without_an_anomaly_gains_a_detector_that_learns_from_labels():
