@@ -141,7 +141,10 @@ class Large:
         }
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        return pq.ParquetFile(self._file).iter_batches(batch_size=BATCH, use_threads=False)
+        with pq.ParquetFile(self._file) as file:
+            for group in range(file.num_row_groups):
+                # One group at a time: asked for all, pyarrow keeps what it has read of the file until the end.
+                yield from file.iter_batches(batch_size=BATCH, row_groups=[group], use_threads=False)
 
 
 def _memory_mb(entry: str) -> float:
