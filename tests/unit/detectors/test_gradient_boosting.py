@@ -166,6 +166,9 @@ def test_a_child_with_too_little_weight_is_no_child():
     assert best_splits(sums, np.array([3]), l2=1.0, least=5.0).cut.tolist() == [0]
     assert best_splits(sums, np.array([3]), l2=1.0, least=6.0).cut.tolist() == [1]
     assert best_splits(sums, np.array([3]), l2=1.0, least=406.0).cut.tolist() == [NEVER]
+    mirrored = sums[:, :, ::-1]
+    assert best_splits(mirrored, np.array([3]), l2=1.0, least=5.0).cut.tolist() == [1]
+    assert best_splits(mirrored, np.array([3]), l2=1.0, least=6.0).cut.tolist() == [0]
 
 
 def test_sums_that_no_rows_give_end_in_finite_scores():
