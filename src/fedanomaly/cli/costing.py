@@ -109,5 +109,5 @@ def plan(detector: Detector, *, rows: int, features: int, members: int, threshol
             field.name: np.rint(np.asarray(statistics[field.name]) / field.resolution).astype(np.int64) * copies
             for field in step.fields
         }
-        state = detector.merge(step, Total(step, sums, 1, 0), state)
+        state = detector.merge(step, Total(step, sums, copies, 0), state)
     return costs

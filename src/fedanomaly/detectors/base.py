@@ -73,6 +73,40 @@ class Scorer(Protocol):
         ...
 
 
+class Learning(Protocol):
+    """What a job trains: a detector, or a trained one anew."""
+
+    def initial_state(self, n_features: int) -> State:
+        """Return the state before the first step; the same at every member."""
+        ...
+
+    def next_step(self, state: State) -> Step | None:
+        """Return what to sum next, or None once trained."""
+        ...
+
+    def local(self, step: Step, X: Floats, state: State, y: npt.ArrayLike | None = None) -> Statistics:
+        """Return one member's plaintext statistic."""
+        ...
+
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Return the next state; pure."""
+        ...
+
+    def with_state(self, state: State, feature_names: Sequence[str] | None = None) -> Detector:
+        """Return the fitted detector."""
+        ...
+
+
+def learnt(learning: Learning, rows: Floats, labels: Integers | None = None) -> State:
+    """Return the trained state of a job with one member and no encryption."""
+    state = learning.initial_state(rows.shape[1])
+    while (step := learning.next_step(state)) is not None:
+        quantiser = Quantiser(step=step, members=1)
+        sums = quantiser.quantise(learning.local(step, rows, state, labels))
+        state = learning.merge(step, quantiser.total(sums, 1), state)
+    return state
+
+
 class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of every detector.
 
@@ -137,6 +171,23 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the score as an encrypted computation; None: it has none."""
         return
 
+    def all_stages(self) -> tuple[Stage | LabelledStage, ...]:
+        """Return every stage of a job, in order; the threshold is the last."""
+        return (*self.preparation(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
+
+    def stage_of(self, step: Step, state: State) -> Stage | LabelledStage:
+        """Return the stage of a step.
+
+        Raises
+        ------
+        RefusedError
+            If the step does not follow from the state.
+        """
+        if step != self.next_step(state):
+            raise RefusedError(f"step {step.name} does not follow from the state")
+        (stage,) = (stage for stage in self.all_stages() if step.name.split("/")[0] == stage.prefix)
+        return stage
+
     # Learning from sums.
 
     def params(self) -> dict[str, Any]:
@@ -173,7 +224,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             If the state is that of another detector, version or parameters.
         """
         self._check_state(state)
-        for stage in self._all_stages():
+        for stage in self.all_stages():
             step = stage.next_step(state)
             if step is not None:
                 return step
@@ -211,7 +262,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if np.isinf(rows).any():
             columns = np.flatnonzero(np.isinf(rows).any(axis=0)).tolist()
             raise DataError(f"infinite readings in columns {columns}", hint="use NaN for a missing reading")
-        stage = self._stage(step, state)
+        stage = self.stage_of(step, state)
         if isinstance(stage, LabelledStage):
             return stage.local(step, rows, state, self._labels(y, len(rows)))
         return stage.local(step, rows, state)
@@ -228,7 +279,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         state : State
             The current state of the job.
         """
-        return self._stage(step, state).merge(step, total, state)
+        return self.stage_of(step, state).merge(step, total, state)
 
     def with_state(self, state: State, feature_names: Sequence[str] | None = None) -> Self:
         """Return a fitted copy of this detector that scores with `state`.
@@ -290,12 +341,41 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """
         rows = self._validated(X, reset=True, ensure_min_samples=1)
         labels = self._labels(y, len(rows)) if self.learns_from_labels else None
-        state = self.initial_state(rows.shape[1])
-        while (step := self.next_step(state)) is not None:
-            quantiser = Quantiser(step=step, members=1)
-            sums = quantiser.quantise(self.local(step, rows, state, labels))
-            state = self.merge(step, quantiser.total(sums, 1), state)
-        return self._learnt(state)
+        return self._learnt(learnt(self, rows, labels))
+
+    def refresh(self, X: npt.ArrayLike, *, keep: float = 0.5) -> Self:
+        """Return a fitted copy that knows new rows as well, while the old ones fade.
+
+        Scales and whatever else says where to count stay as they are; sums over
+        rows become those of the new rows plus `keep` times the old ones; the
+        threshold is that of the new rows. After n refreshes, rows count
+        ``keep ** n``; for a half-life of h days, `keep` is ``0.5 ** (age / h)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            New rows only; NaN is a missing reading. Not kept.
+        keep : float in [0, 1], default=0.5
+            Share of the old rows that still count.
+
+        Raises
+        ------
+        ConfigError
+            If this detector can only be trained anew, or `keep` is no share.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fedanomaly.detectors import HBOS
+        >>> X = np.random.default_rng(0).normal(size=(500, 2))
+        >>> detector = HBOS().fit(X).refresh(X + 2.0, keep=0.25)
+        >>> detector.state_["rows"].tolist()
+        [625]
+        """
+        from fedanomaly.detectors.refresh import Refresh  # noqa: PLC0415 - which needs this module
+
+        rows = self._checked(X)
+        return self.with_state(learnt(Refresh(self, self.state_, keep), rows), getattr(self, "feature_names_in_", None))
 
     def fit_batches(self, batches: Callable[[], Iterable[Any]]) -> Self:
         """Train on more rows than fit into memory: `fit`, bit for bit, one batch at a time.
@@ -422,9 +502,6 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     # Inside.
 
-    def _all_stages(self) -> tuple[Stage | LabelledStage, ...]:
-        return (*self.preparation(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
-
     def _labels(self, y: npt.ArrayLike | None, rows: int) -> Integers:
         if y is None:
             # These words, and "Unknown label type" below, are scikit-learn's.
@@ -441,12 +518,6 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         table, y = batch if self.learns_from_labels else (batch, None)
         rows = self._validated(table, reset=reset, ensure_min_samples=0)
         return rows, self._labels(y, len(rows)) if self.learns_from_labels else None
-
-    def _stage(self, step: Step, state: State) -> Stage | LabelledStage:
-        if step != self.next_step(state):
-            raise RefusedError(f"step {step.name} does not follow from the state")
-        (stage,) = (stage for stage in self._all_stages() if step.name.split("/")[0] == stage.prefix)
-        return stage
 
     def _check_state(self, state: State) -> None:
         if (state.detector, state.version) != (self.name, self.version):

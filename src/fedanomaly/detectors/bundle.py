@@ -17,11 +17,12 @@ from typing import cast
 import numpy as np
 
 from fedanomaly.detectors.base import Detector, Stage
+from fedanomaly.detectors.fading import Fade, Renewable, reopened
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 HEAD_ROOM_BITS = 6
 """What a member's width is weighed with when digits are chosen; the true one follows from the roster."""
-SHARED = ("features", "rows", "scale/center", "scale/width", "scale/present")
+SHARED = ("features", "rows", "scale/center", "scale/width", "scale/present", "scale/rows")
 """What the preparation learnt, once for all detectors."""
 
 
@@ -63,7 +64,7 @@ class Track:
         return None
 
 
-class Bundle:
+class Bundle(Renewable):
     """Steps ``ensemble/…``, each named after the steps that it holds.
 
     Parameters
@@ -117,6 +118,22 @@ class Bundle:
             state = track.outer(state, stage.merge(own, Total(own, sums, total.contributors, clipped), inner))
         return state
 
+    def reopened(self, state: State) -> State:
+        """Return the state before the sums of every detector that new rows add to."""
+        for track in self._tracks:
+            stages = track.detector.stages()
+            state = track.outer(state, reopened(track.detector.name, stages, track.inner(state)))
+        return state
+
+    def joined(self, state: State, old: State, fade: Fade) -> State:
+        """Return the state in which what is left of every detector's old sums is added to its new ones."""
+        for track in self._tracks:
+            inner = track.inner(state)
+            for stage in track.detector.stages():
+                inner = cast("Renewable", stage).joined(inner, track.inner(old), fade)
+            state = track.outer(state, inner)
+        return state
+
     def _pending(self, state: State) -> list[tuple[Track, State, Stage, Step]]:
         found = []
         for track in self._tracks:
@@ -159,10 +176,14 @@ def _digits(units: Integers, field: FieldSpec, width: int) -> Integers:
 
 
 def _joined(sums: Integers, field: FieldSpec, width: int, contributors: int) -> Integers:
-    """Return the exact sum of a field from those of its digits; below 2^63, as every sum that a step allows."""
+    """Return the exact sum of a field from those of its digits.
+
+    What is summed is below 2^63, as every sum that a step allows; the parts need
+    not be, so they are added modulo 2^64.
+    """
     if field.value_bits <= width:
         return sums
-    whole = np.zeros(field.shape, dtype=np.int64)
+    whole = np.full(field.shape, contributors * field.lower % (1 << 64), dtype=np.uint64)
     for digit, part in enumerate(sums):
-        whole += part << (width * digit)
-    return whole + contributors * field.lower
+        whole += part.astype(np.uint64) << np.uint64(width * digit)
+    return whole.astype(np.int64)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedanomaly.detectors.fading import Fade, Renewable, plus
 from fedanomaly.detectors.scaling import most_rows, scale_of
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -20,7 +21,7 @@ GROWTH = 4
 """A round may split every centre into that many."""
 
 
-class Lloyd:
+class Lloyd(Renewable):
     """Steps ``prefix/0``, ``prefix/1`` and so on: rows, their sums and their squares by nearest centre.
 
     Parameters
@@ -70,6 +71,22 @@ class Lloyd:
         arrays = {f"{self.prefix}/{field.name}": total[field.name] for field in step.fields}
         turn = {f"{self.prefix}/turn": np.array([self._turn(state) + 1])}
         return State(state.detector, state.version, state.params, {**state.arrays, **arrays, **turn})
+
+    def reopened(self, state: State) -> State:
+        """Return the state before a further round from the present centres; as it is, where these were a start only."""
+        counts = f"{self.prefix}/counts"
+        if counts not in state:
+            return state
+        # Empty ones last: there `_split` puts new centres.
+        order = np.argsort(state[counts] <= 0, kind="stable")
+        arrays = {name: state[name][order] for name in (counts, f"{self.prefix}/sums", f"{self.prefix}/squares")}
+        turn = {f"{self.prefix}/turn": np.array([self._n_rounds - 1])}
+        return State(state.detector, state.version, state.params, {**state.arrays, **arrays, **turn})
+
+    def joined(self, state: State, old: State, fade: Fade) -> State:
+        """Return the state in which what is left of every cluster's old sums is added to its new ones."""
+        counts, *sums = (f"{self.prefix}/{name}" for name in ("counts", "sums", "squares"))
+        return plus(state, fade.groups(self.reopened(old), counts, sums)) if counts in old else state
 
     def _turn(self, state: State) -> int:
         name = f"{self.prefix}/turn"

@@ -12,12 +12,16 @@ import numpy as np
 
 from fedanomaly.detectors.base import Detector, Scorer, Stage
 from fedanomaly.detectors.bundle import Bundle, Track
+from fedanomaly.detectors.fading import Renewable, without
 from fedanomaly.detectors.registry import from_params
 from fedanomaly.detectors.scaling import Scale, Scaling, scale_of
 from fedanomaly.errors import ConfigError
 from fedanomaly.types import Floats, State, Statistics, Step, Total
 
-DEFAULT = ("loda", "mahalanobis")
+DEFAULT = ("gaussian_mixture", "robust_mahalanobis", "random_trees", "hbos")
+"""Four views of what is normal: a few dense regions, one shape without its outliers,
+what is hard to cut off, and every column by itself. Chosen among about 30
+combinations on 24 sets of ADBench, see `benchmarks/quality.py`."""
 CHUNK = 8192
 
 
@@ -41,7 +45,8 @@ class Ensemble(Detector):
         Share of all members' training rows that score above the threshold.
     detectors : list, optional
         What to combine: names, or objects such as
-        ``{"detector": "loda", "n_projections": 50}``. Default: Loda and Mahalanobis.
+        ``{"detector": "loda", "n_projections": 50}``. Default: GaussianMixture,
+        RobustMahalanobis, RandomTrees and HBOS.
 
     Attributes
     ----------
@@ -127,7 +132,7 @@ class Ensemble(Detector):
         return tuple(tracks)
 
 
-class Spread:
+class Spread(Renewable):
     """Steps ``spread/…``: the median and the robust deviation of every detector's score.
 
     Parameters
@@ -160,6 +165,10 @@ class Spread:
         arrays = {name: array for name, array in state.arrays.items() if not name.startswith("spread/")}
         arrays |= {f"spread/{name}": array for name, array in inner.arrays.items() if name not in {"rows", "features"}}
         return State(state.detector, state.version, state.params, arrays)
+
+    def reopened(self, state: State) -> State:
+        """Return the state without scales of scores: those of new rows take their place."""
+        return without(state, [name for name in state.arrays if name.startswith("spread/")])
 
     def _own(self, step: Step) -> Step:
         return Step(name=step.name.removeprefix("spread/"), fields=step.fields)

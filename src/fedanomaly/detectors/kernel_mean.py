@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.draw import Draw
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.occlusion import occluded
 from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -113,10 +114,11 @@ class KernelMean(Detector):
         return Density(_features(state), mean.reshape(len(SCALES), -1))
 
 
-class Waves:
+class Waves(Renewable):
     """Step ``kernel/sums``: the cosines, in whole steps, summed over the rows."""
 
     prefix = "kernel"
+    summed = ("kernel/sums",)
 
     def next_step(self, state: State) -> Step | None:
         """Return the one step, or None when it is done."""

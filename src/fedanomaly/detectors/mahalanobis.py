@@ -14,6 +14,7 @@ from scipy.linalg import solve_triangular
 from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -94,10 +95,11 @@ class Mahalanobis(Detector):
         return Metric.of(scale_of(state), moments.mean, moments.whitening(float(state.params["ridge"])))
 
 
-class Moments:
+class Moments(Renewable):
     """Step ``moments/all``: exact sums of the scaled readings and of their products."""
 
     prefix = "moments"
+    summed = ("moments/sums", "moments/products")
 
     def next_step(self, state: State) -> Step | None:
         """Return the one step, or None when it is done."""

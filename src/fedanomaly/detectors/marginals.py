@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.scaling import Scale, most_rows, scale_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -25,10 +26,11 @@ RESOLUTION = 2.0**-32
 """What a cell adds to a score is a multiple of it, so that sums over features are exact in any order."""
 
 
-class Marginals:
+class Marginals(Renewable):
     """Step ``marginals/counts``: a histogram of every column; missing readings are in none."""
 
     prefix = "marginals"
+    counted = ("marginals/counts",)
 
     def next_step(self, state: State) -> Step | None:
         """Return the one step, or None when it is done."""

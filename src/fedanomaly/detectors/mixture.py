@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.detectors.centres import Lloyd, squared_distances
+from fedanomaly.detectors.fading import Fade, Renewable, plus
 from fedanomaly.detectors.mahalanobis import Covariance, Metric
-from fedanomaly.detectors.scaling import most_rows, rows_of, scale_of
+from fedanomaly.detectors.scaling import MAX_ROWS, layout_rows, most_rows, rows_of, scale_of
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -59,7 +60,7 @@ class Grid:
     @classmethod
     def of(cls, state: State) -> Self:
         """Return the grid with which a member's sum of parts times products stays within `ROOM` bits."""
-        room = ROOM - most_rows(state).bit_length()
+        room = ROOM - min(layout_rows(state), MAX_ROWS).bit_length()
         part = min(room // 3, PART_BITS)
         limit = scale_of(state).limit
         shift = max(limit.bit_length() - 1 - (room - part) // 2, 0)
@@ -158,7 +159,7 @@ class Mixture:
         return parts / total, np.maximum(-(largest + np.log(total))[:, 0], 0.0)
 
 
-class Maximisation:
+class Maximisation(Renewable):
     """Steps ``gaussian_mixture/0`` and so on: rows, sums and products by their parts in the components.
 
     Parameters
@@ -187,7 +188,7 @@ class Maximisation:
             FieldSpec(name="sums", shape=(k, d), lower=-bound, upper=bound),
             FieldSpec(name="products", shape=(k, *_shape(state)), lower=-bound * grid.most, upper=bound * grid.most),
         ]
-        if turn:
+        if "gaussian_mixture/counts" in state:
             fields.append(FieldSpec(name="fit", shape=(1,), lower=-n * FIT_LIMIT, upper=n * FIT_LIMIT))
         return Step(name=f"{self.prefix}/{turn}", fields=tuple(fields))
 
@@ -195,7 +196,7 @@ class Maximisation:
         """Return this member's sums, and that of its rows' log densities under the last components."""
         grid = Grid.of(state)
         out = {field.name: np.zeros(field.shape, dtype=np.int64) for field in step.fields}
-        mixture = mixture_of(state) if _turn(state) else None
+        mixture = mixture_of(state) if "gaussian_mixture/counts" in state else None
         centres = self._start.centres(state) if mixture is None else np.zeros((0, 0))
         top = mixture.log_top() if mixture else 0.0
         for rows in scale_of(state).chunks(X):
@@ -227,6 +228,16 @@ class Maximisation:
             }
             kept = {name: array for name, array in kept.items() if name not in working}
         return State(state.detector, state.version, state.params, kept)
+
+    def reopened(self, state: State) -> State:
+        """Return the state before a further round from the present components."""
+        turn = np.array([self._n_rounds - 1])
+        return State(state.detector, state.version, state.params, {**state.arrays, "gaussian_mixture/turn": turn})
+
+    def joined(self, state: State, old: State, fade: Fade) -> State:
+        """Return the state in which what is left of every component's old sums is added to its new ones."""
+        sums = ("gaussian_mixture/sums", "gaussian_mixture/products")
+        return plus(state, fade.groups(old, "gaussian_mixture/counts", sums))
 
 
 def mixture_of(state: State) -> Mixture:

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector, Stage
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.hashing import Language, Sequences, cells, gram_cells, language_of, mix, sequences
 from fedanomaly.detectors.scaling import Counting, most_rows, rows_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -119,10 +120,11 @@ class NGram(Detector):
         return Habits(language, state["ngram/present"].astype(np.float64), rows_of(state), _seed(state))
 
 
-class Events:
+class Events(Renewable):
     """Step ``ngram/counts``: n-grams and numbers of events, in one hashed table, and in how many rows each kind is."""
 
     prefix = "ngram"
+    counted = ("ngram/counts", "ngram/present", "ngram/places")
 
     def next_step(self, state: State) -> Step | None:
         """Return the one step, or None when it is done."""

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.draw import Draw
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -119,10 +120,11 @@ class RandomTrees(Detector):
         return _isolation(state)
 
 
-class Masses:
+class Masses(Renewable):
     """Steps ``trees/box`` (where each column begins and ends) and ``trees/masses``."""
 
     prefix = "trees"
+    counted = ("trees/counts",)
 
     def next_step(self, state: State) -> Step | None:
         """Return the histograms of the columns, then the masses, then None."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedanomaly.detectors.marginals import PER_DEVIATION, Histograms, Ruler
-from fedanomaly.detectors.scaling import rows_of, scale_of
+from fedanomaly.detectors.scaling import layout_rows, scale_of
 from fedanomaly.errors import ConfigError, ShapeError
 from fedanomaly.types import Floats, Integers, State
 
@@ -138,7 +138,7 @@ class _Usual:
     @classmethod
     def of(cls, state: State, X: Floats, logged: Sequence[bool]) -> _Usual:
         scale = scale_of(state)
-        missing = np.maximum(1.0 - state["scale/present"] / rows_of(state), 0.0)
+        missing = np.maximum(1.0 - state["scale/present"] / layout_rows(state), 0.0)
         # In an ensemble, the names of arrays have their detector in front.
         found = next((name for name in state.arrays if f"/{name}".endswith("/marginals/counts")), None)
         if found is None:

@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.cells import Cells, histogram, keys
+from fedanomaly.detectors.fading import Fade, Renewable, plus
 from fedanomaly.detectors.mahalanobis import Covariance, Metric, moment_fields, moment_sums, no_data
 from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.detectors.threshold import SCORES
@@ -113,7 +114,7 @@ class RobustMahalanobis(Detector):
         return _metric(state)
 
 
-class Concentration:
+class Concentration(Renewable):
     """Steps ``robust/damped``, then ``robust/distances-1``, ``robust/moments-1`` and so on.
 
     Distances under the moments so far give the cut-off; the moments of the rows
@@ -168,6 +169,14 @@ class Concentration:
         }
         return State(state.detector, state.version, state.params, {**kept, **arrays})
 
+    def reopened(self, state: State) -> State:
+        """Return the state before the last turn, from the present moments."""
+        return State(state.detector, state.version, state.params, {**state.arrays, "robust/turn": np.array([TURNS])})
+
+    def joined(self, state: State, old: State, fade: Fade) -> State:
+        """Return the state in which what is left of the old nearest rows is added to the new ones."""
+        return plus(state, fade.groups(old, "robust/rows", ("robust/sums", "robust/products")))
+
 
 @dataclass(eq=False)
 class _Near:
@@ -195,7 +204,7 @@ def _cutoff(counts: Integers, state: State) -> int:
     cells = Cells(SCORES, counts)
     if cells.total < 1 or counts.min() < 0:
         raise no_data()
-    wanted = min(math.ceil(state.params["support"] * rows_of(state)), cells.total)
+    wanted = math.ceil(state.params["support"] * cells.total)
     cell, _ = cells.locate(wanted - 1)
     return int(SCORES[cell + 1])
 

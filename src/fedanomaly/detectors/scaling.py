@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram_of, histograms, key, keys, number, numbers
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -94,10 +95,11 @@ class Scale:
             yield self.standardise(X[start : start + CHUNK])
 
 
-class Counting:
+class Counting(Renewable):
     """Step ``rows/all``: how many rows there are; first of all, so that later fields have narrow bounds."""
 
     prefix = "rows"
+    summed = ("rows",)
 
     def next_step(self, state: State) -> Step | None:
         """Return the one step, or None when it is done."""
@@ -118,7 +120,7 @@ class Counting:
         return state.with_arrays(rows=total["rows"])
 
 
-class Scaling:
+class Scaling(Renewable):
     """Steps ``scale/0`` (everywhere) and ``scale/1`` to ``scale/4`` (finer).
 
     The search stops once the cells of a column's quartiles are fine against
@@ -176,6 +178,10 @@ class Scaling:
             }
         return State(state.detector, state.version, state.params, {**kept, **arrays})
 
+    def reopened(self, state: State) -> State:
+        """Return the state in which the scale stays, and the grids that follow from its rows."""
+        return state if "scale/rows" in state else state.with_arrays(**{"scale/rows": state["rows"]})
+
 
 def rows_of(state: State) -> int:
     """Return the opened number of rows of all members."""
@@ -187,6 +193,11 @@ def most_rows(state: State) -> int:
     return min(rows_of(state), MAX_ROWS)
 
 
+def layout_rows(state: State) -> int:
+    """Return the opened number of rows that grids follow from: once refreshed, others than `rows_of`."""
+    return int(state["scale/rows"][0]) if "scale/rows" in state else rows_of(state)
+
+
 def scale_of(state: State) -> Scale:
     """Return the learnt scale.
 
@@ -196,7 +207,7 @@ def scale_of(state: State) -> Scale:
     standardised readings stays below 2^50; with its sign that leaves 9 bits for
     members in a field of 60.
     """
-    spare = (50 - most_rows(state).bit_length()) // 2 - int(LIMIT).bit_length() + 1
+    spare = (50 - min(layout_rows(state), MAX_ROWS).bit_length()) // 2 - int(LIMIT).bit_length() + 1
     grid = 1 << min(max(spare, 0), 8)
     return Scale(numbers(state["scale/center"]), numbers(state["scale/width"]), grid)
 

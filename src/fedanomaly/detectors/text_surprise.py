@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector, Stage
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.hashing import Language, Sequences, gram_cells, language_of, sequences
 from fedanomaly.detectors.scaling import Counting, most_rows, rows_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -120,10 +121,11 @@ class TextSurprise(Detector):
         return Style(language_of(state, Letters.prefix), length, _seed(state))
 
 
-class Letters:
+class Letters(Renewable):
     """Step ``text/counts``: n-grams in a hashed table, and a histogram of lengths."""
 
     prefix = "text"
+    counted = ("text/counts", "text/lengths", "text/places")
 
     def next_step(self, state: State) -> Step | None:
         """Return the one step, or None when it is done."""

@@ -87,7 +87,7 @@ def test_a_state_of_other_parameters_is_refused():
 
 @pytest.mark.parametrize("name", registry())
 def test_steps_fit_as_many_rows_as_members_may_bring(name):
-    # Statistics are sums: those of many copies of a few rows are a multiple of theirs.
+    # Statistics are sums: those of many copies of a few rows are a multiple of theirs, offsets included.
     copies = 250 * ((1 << 32) - 1) // len(ROWS)
     detector = from_params(name)
     state = detector.initial_state(ROWS.shape[1])
@@ -98,7 +98,7 @@ def test_steps_fit_as_many_rows_as_members_may_bring(name):
             field.name: np.rint(np.asarray(statistics[field.name]) / field.resolution).astype(np.int64) * copies
             for field in step.fields
         }
-        state = detector.merge(step, Total(step, many, 250, 0), state)
+        state = detector.merge(step, Total(step, many, copies, 0), state)
 
 
 def test_the_threshold_means_the_same_at_every_member():
