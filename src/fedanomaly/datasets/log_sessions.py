@@ -181,6 +181,8 @@ _FAILURES = {MISSING: _missing, ORDER: _order, UNKNOWN: _unknown, RETRIES: _retr
 
 def _texts(events: Integers) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
     there = events != GONE
-    names = pc.binary_join_element_wise("E", pa.array(events[there]).cast(pa.string()), "")
+    numbers = pa.array(events[there]).cast(pa.string())
+    names = pc.call_function("binary_join_element_wise", [pa.scalar("E"), numbers, pa.scalar("")])
     ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array(ends), names), " ").to_numpy(zero_copy_only=False)
+    lists = pa.ListArray.from_arrays(pa.array(ends), names)
+    return pc.call_function("binary_join", [lists, pa.scalar(" ")]).to_numpy(zero_copy_only=False)

@@ -16,7 +16,9 @@ from fedanomaly.datasets.simulated import (
     waking,
 )
 from fedanomaly.errors import ConfigError
-from fedanomaly.types import Integers
+from fedanomaly.types import Floats, Integers
+
+Numbers = Integers | Floats
 
 ACTIONS = ("login", "reset", "sign_up", "change")
 LOGIN, RESET, SIGN_UP, CHANGE = range(4)
@@ -120,7 +122,8 @@ def _habits(rng: np.random.Generator, shop: Integers, n: int, days: int, launch:
     late = REFRESH + shop[account] % 3
     habit[(habit == late) & (day < launch * days)] = EVERYDAY
     # The app is on few phones, and logs in often.
-    account = np.where(habit == REFRESH, np.searchsorted(shop, shop[account]) + account % 60, account)
+    few = np.minimum(np.bincount(shop), 60)
+    account = np.where(habit == REFRESH, np.searchsorted(shop, shop[account]) + account % few[shop[account]], account)
     refresh, mobile, abroad = habit == REFRESH, habit == CARRIER, habit == ABROAD
     new = rng.random(n) < np.where(abroad, 0.8, 0.08)
     hour = np.where(refresh, rng.uniform(0.0, 24.0, n), waking(rng, n))
@@ -144,7 +147,7 @@ def _habits(rng: np.random.Generator, shop: Integers, n: int, days: int, launch:
 
 
 def _abuse(
-    rng: np.random.Generator, scenario: int, *, form_s: tuple[float, float], success: float, **columns: Integers
+    rng: np.random.Generator, scenario: int, *, form_s: tuple[float, float], success: float, **columns: Numbers
 ) -> Columns:
     """Return events from devices that the accounts have never had, in any country."""
     n = len(columns["account"])

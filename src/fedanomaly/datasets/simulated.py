@@ -110,7 +110,7 @@ def simulated(
     seconds = START_S + np.floor(columns["time"]).astype(np.int64)
     arrays = {name: _arrow(columns[name], names.get(name)) for name in (*features, organisation)}
     arrays["event_time"] = pa.array(seconds, pa.timestamp("s", tz="UTC"))
-    arrays[label] = pa.array(columns["scenario"] > 0)
+    arrays[label] = pa.array(columns["scenario"] != 0)
     arrays |= {name: _arrow(codes, names.get(name)) for name, codes in columns.items() if name not in {*arrays, "time"}}
     return Simulated(table=pa.table(arrays), features=tuple(features), organisation=organisation, label=label)
 

@@ -157,7 +157,10 @@ def _in_proportion(values: Integers, numerator: Integers, denominator: Integers)
 def _divided(values: Integers, numerator: Integers | int, denominator: Integers) -> tuple[Integers, Integers]:
     """Return the whole part of ``values * numerator / denominator`` and the rest; exact."""
     # A rest times the numerator has up to twice the bits of the denominator.
-    wide = values.astype(object) if int(denominator.max()) >> 31 else values
-    whole, rest = np.divmod(wide, denominator)
-    more, rest = np.divmod(rest * numerator, denominator)
+    kind = object if int(denominator.max()) >> 31 else np.int64
+    wide, divisor = values.astype(kind), denominator.astype(kind)
+    whole = wide // divisor
+    rest = (wide - whole * divisor) * numerator
+    more = rest // divisor
+    rest = rest - more * divisor
     return (whole * numerator + more).astype(np.int64), rest.astype(np.int64)

@@ -26,21 +26,20 @@ def test_a_histogram_of_all_rows_still_adds_up_to_the_rows():
 
 def test_counts_of_one_fade_like_all_others():
     # Rounded to the nearest, 0.9 would stay 1 for ever.
-    counts = np.ones((30, 200), dtype=np.int64)
+    counts = np.ones((2000, 40), dtype=np.int64)
     for _ in range(10):
-        state = state_of(200, counts=counts)
+        state = state_of(40, counts=counts)
         counts = Fade.of(state, 0.9).counts(state, "counts")
-    assert np.abs(counts.sum() / 6000 - 0.9**10) < 0.02
-    # Neither the first cells nor the last are spared.
-    assert 0.2 < counts[:, 0].mean() < 0.6 > counts[:, -1].mean() > 0.15
+    # The first cells and the last as well; the standard deviation of a mean is 0.011.
+    assert np.abs(counts.mean(axis=0) - 0.9**10).max() < 0.05
 
 
 def test_members_thin_alike_and_lines_differently():
-    counts = np.ones((2, 400), dtype=np.int64)
+    counts = np.ones((20, 400), dtype=np.int64)
     state = state_of(400, counts=counts)
-    first, second = Fade.of(state, 0.5).counts(state, "counts")
-    assert np.array_equal(Fade.of(State.from_bytes(state.to_bytes()), 0.5).counts(state, "counts")[0], first)
-    assert not np.array_equal(first, second)
+    left = Fade.of(state, 0.1).counts(state, "counts")
+    assert np.array_equal(Fade.of(State.from_bytes(state.to_bytes()), 0.1).counts(state, "counts"), left)
+    assert len(np.unique(left, axis=0)) > 5
 
 
 @pytest.mark.parametrize("rows", [1000, (1 << 40) + 1])
