@@ -58,7 +58,7 @@ def test_a_job_may_be_asked_for_and_followed_later(fedanomaly, home):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--follow", "0"], "fedanomaly node status lists them"),
+        (["--follow", "x"], "fedanomaly node status lists them"),  # no digit of an id
         (["--follow", ""], "jobs begin with"),
         (["payments", "--follow", "0"], "either a data set or"),
         ([], "either a data set or"),
