@@ -29,12 +29,14 @@ from tests.e2e.bad_network import CALM, BadNetwork, Weather
 from tests.e2e.nursery import Nursery
 from tests.e2e.realm import PASSPHRASE, Realm, until
 from tests.e2e.recorder import Recorder
-from tests.e2e.small_disk import SmallDisk, mounted
+from tests.e2e.small_disk import SIZE_MB, SmallDisk, mounted
 
 NAMES = ("north", "south", "west", "east", "centre")
 DEADLINES = {"join_s": 20.0, "contribute_s": 10.0, "statement_s": 10.0, "vote_s": 20.0, "attempts": 6}
 PAUSES_S = (1.0, 6.0)
 FULL_FOR_S = 3.0
+MB_A_MINUTE = 8
+"""A coordinator keeps attachments for an hour: of job after job those are about 3 MB a minute."""
 WEATHERS = {
     "calm": CALM,
     "slow": Weather(latency_s=0.03, bytes_per_s=250_000),
@@ -152,7 +154,7 @@ def chaos(folder: Path, *, minutes: float, rounds: int, seed: int, members: int)
     with ExitStack() as stack:
         disks = {}
         for name in ("coordinator", names[-1]):
-            disk = stack.enter_context(mounted(folder / f"disk-{name}"))
+            disk = stack.enter_context(mounted(folder / f"disk-{name}", SIZE_MB + round(MB_A_MINUTE * minutes)))
             if disk:
                 disks[name] = disk
         nursery = stack.enter_context(Nursery(folder))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-SIZE = "32m"
+SIZE_MB = 32
 INSIDE = "FEDANOMALY_SMALL_DISK"
 ROOT = Path(__file__).parents[2]
 
@@ -44,10 +44,10 @@ class SmallDisk:
 
 
 @contextmanager
-def mounted(folder: Path) -> Iterator[SmallDisk | None]:
+def mounted(folder: Path, size_mb: int = SIZE_MB) -> Iterator[SmallDisk | None]:
     """Mount a small file system, if this process may."""
     folder.mkdir(mode=0o700)
-    options = ["-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", str(folder)]
+    options = ["-t", "tmpfs", "-o", f"size={size_mb}m,mode=700", "none", str(folder)]
     if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
         yield None
         return
