@@ -25,6 +25,7 @@ banks
 allow_nan
 circuit
 explain
+fit_batches
 n_rows_
 predict
 
@@ -55,6 +56,7 @@ detector_version
 ended_at
 feature_schema
 members_wanted
+model_state
 opened_by
 started_at
 

@@ -2,6 +2,10 @@
 
 import pytest
 import structlog
+from threadpoolctl import threadpool_limits
+
+# One worker a core already: more threads of the linear algebra library would wait for each other.
+threadpool_limits(1)
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedanomaly import datasets, detectors, errors, features
     from fedanomaly.client import Client
-    from fedanomaly.simulation import simulate
+    from fedanomaly.simulation import compare, evaluate, simulate
 
 __version__ = "0.1.0"
-__all__ = ["Client", "datasets", "detectors", "errors", "features", "simulate"]
+__all__ = ["Client", "compare", "datasets", "detectors", "errors", "evaluate", "features", "simulate"]
 
 _ROOMS = frozenset({"datasets", "detectors", "errors", "features"})
-_HOMES = {"Client": "fedanomaly.client", "simulate": "fedanomaly.simulation"}
+_HOMES = {
+    "Client": "fedanomaly.client",
+    "compare": "fedanomaly.simulation",
+    "evaluate": "fedanomaly.simulation",
+    "simulate": "fedanomaly.simulation",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module, a class or a function

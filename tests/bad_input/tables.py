@@ -44,7 +44,7 @@ TABLES = {
 
 FILES = {
     "missing.csv": (b"amount,chip,kind\n1,true,card\n", "FA202", "'at' is missing"),
-    "text.csv": (f"{HEADER}private,true,card,2026-01-31 13:00:00\n".encode(), "FA202", "'amount' of text.csv holds"),
+    "text.csv": (f"{HEADER}private,true,card,2026-01-31 13:00:00\n".encode(), "FA202", "'amount'"),
     "late.csv": (
         (HEADER + ROW * 400_000 + ROW.replace("1.5", "private")).encode(), "FA202", "'amount' of late.csv holds",
     ),

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedanomaly import __version__
-from fedanomaly.cli import backup, coordinator, cost, data, models, node, schema, score, train
+from fedanomaly.cli import backup, coordinator, cost, data, evaluate, models, node, schema, score, train
 from fedanomaly.cli.demo import demo
 from fedanomaly.cli.doctor import doctor
 from fedanomaly.cli.explain import explain, failure_text
@@ -71,8 +71,22 @@ app.add_typer(data.app, name="data", rich_help_panel=WORK)
 app.command("train", rich_help_panel=WORK)(train.train)
 app.command("models", rich_help_panel=WORK)(models.models)
 app.command("score", rich_help_panel=WORK)(score.score)
+app.command("evaluate", rich_help_panel=WORK)(evaluate.evaluate)
 
-ORDER = ("demo", "cost", "explain", "coordinator", "node", "doctor", "schema", "data", "train", "models", "score")
+ORDER = (
+    "demo",
+    "cost",
+    "explain",
+    "coordinator",
+    "node",
+    "doctor",
+    "schema",
+    "data",
+    "train",
+    "models",
+    "score",
+    "evaluate",
+)
 
 
 def main() -> None:

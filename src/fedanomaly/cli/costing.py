@@ -83,6 +83,7 @@ def plan(detector: Detector, *, rows: int, features: int, members: int, threshol
     sample = min(rows, SAMPLE_ROWS, max(SAMPLE_CELLS // features, 1000))
     copies = max(1, round(rows / sample))
     rows_drawn = np.random.default_rng(0).normal(size=(sample, features))
+    labels = np.arange(sample) % 50 == 0
     state, costs = detector.initial_state(features), []
     while (step := detector.next_step(state)) is not None and len(costs) < MAX_STEPS:
         quantiser = Quantiser(step=step, members=members)
@@ -90,7 +91,7 @@ def plan(detector: Detector, *, rows: int, features: int, members: int, threshol
             members=members, threshold=threshold, field_bits=quantiser.field_bits, fields=quantiser.entries
         )
         began = time.perf_counter()
-        statistics = detector.local(step, rows_drawn, state)
+        statistics = detector.local(step, rows_drawn, state, labels)
         # One member has rows / members of them; the sample took this long for its own.
         local_s = (time.perf_counter() - began) * rows / members / sample
         costs.append(
@@ -108,5 +109,5 @@ def plan(detector: Detector, *, rows: int, features: int, members: int, threshol
             field.name: np.rint(np.asarray(statistics[field.name]) / field.resolution).astype(np.int64) * copies
             for field in step.fields
         }
-        state = detector.merge(step, Total(step, sums, 1, 0), state)
+        state = detector.merge(step, Total(step, sums, copies, 0), state)
     return costs

@@ -34,7 +34,8 @@ def add(
         float, typer.Option("--holdout-fraction", min=0.0, max=0.5, help="Else this share of the rows.")
     ] = 0.1,
     label: Annotated[
-        str | None, typer.Option("--label", help="Column for evaluation only; it is never trained on.")
+        str | None,
+        typer.Option("--label", help="Column for evaluation and for detectors that learn from labels; no feature."),
     ] = None,
     drop: Drop = "",
     home: NodeHome = NODE_HOME,

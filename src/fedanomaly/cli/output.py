@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from fedanomaly.errors import ConfigError
 
@@ -66,13 +67,18 @@ def writing(file: Path) -> Iterator[None]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:
-    """Return a plain table; cells are shown as they are."""
+    """Return a plain table; cells are shown as they are, but for what would steer a terminal."""
     out = Table(title=title, box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
     for column in columns:
         out.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in rows:
-        out.add_row(*(str(cell) for cell in row))
+        # Names come from files of others: neither rich's markup nor escape sequences.
+        out.add_row(*(Text(_harmless(str(cell))) for cell in row))
     return out
+
+
+def _harmless(text: str) -> str:
+    return "".join(mark if mark.isprintable() or mark == "\n" else "?" for mark in text)
 
 
 def size_text(size_bytes: float) -> str:

@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedanomaly.cli.options import Drop, Json, names_of
-from fedanomaly.cli.output import done, note, print_json, writing
+from fedanomaly.cli.output import done, note, print_json, stdout, table, writing
 
 if TYPE_CHECKING:
-    from fedanomaly.features import Inference, Schema
+    from fedanomaly.errors import SchemaError
+    from fedanomaly.features import Inference, Schema, Violation
     from fedanomaly.node.sources import FileSource
 
 app = typer.Typer(help="Feature schemas: one file that all members share.", no_args_is_help=True)
@@ -25,6 +27,9 @@ def infer(
     out: Annotated[Path | None, typer.Option("--out", help="Where to write it; else it is printed.")] = None,
     label: Annotated[str | None, typer.Option("--label", help="Column that is no feature.")] = None,
     drop: Drop = "",
+    windows: Annotated[
+        bool, typer.Option("--windows", help="With what an entity did lately, for columns of identifiers.")
+    ] = False,
 ) -> None:
     """Propose a schema from a file; read it before the members agree on it.
 
@@ -37,9 +42,12 @@ def infer(
     """
     from fedanomaly.node.sources import FileSource
 
-    found = infer_from(FileSource(file), [*names_of(drop), *([label] if label else [])])
+    found = infer_from(FileSource(file), [*names_of(drop), *([label] if label else [])], windows=windows)
     for name, why in found.ignored.items():
         note(f"left out: {name} ({why})")
+    if found.windows and not windows:
+        entities = ", ".join(window.entity[0] for window in found.windows)
+        note(f"--windows adds counts, sums and times between rows of the same {entities}")
     if out is None:
         print(found.schema.to_toml(), end="")
         return
@@ -53,26 +61,58 @@ def infer(
 def check(
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or Arrow file.")],
     schema: Annotated[Path, typer.Option("--schema", help="Feature schema.")],
+    first: Annotated[int, typer.Option("--first", min=0, help="Rows to name of every misfit.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Hold every row of a file against a schema; fail at the first misfit.
+    """Hold every row of a file against a schema; list what does not fit.
+
+    Misfits are told by column and row, the first row of all being 0, and never
+    with their value.
 
     [bold]Example[/bold]
 
     $ fedanomaly schema check november.csv --schema payments.toml
     """
-    from fedanomaly.node.encoding import conformed, types_of
+    import pyarrow as pa
+
+    from fedanomaly.features import Checker
     from fedanomaly.node.sources import FileSource
 
-    agreed, rows = read_schema(schema), 0
-    source = FileSource(file, types=types_of(agreed))
+    agreed = read_schema(schema)
+    checker = Checker(agreed, first=first)
+    # Cells of a CSV file are read as text: reading them as numbers would stop at the first that is none.
+    source = FileSource(file, types=dict.fromkeys(agreed.columns, pa.string()))
     for batch in source.batches():
-        rows += conformed(agreed, batch).num_rows
+        checker.add(batch)
     ignored = [name for name in source.columns().names if name not in agreed.columns]
     if as_json:
-        print_json({"rows": rows, "columns": list(agreed.columns), "ignored": ignored, "digest": agreed.digest.hex()})
-        return
-    done(f"{rows:,} rows fit; {len(agreed.columns)} columns are used, ignored: {', '.join(ignored) or 'none'}")
+        told = {"rows": checker.n_rows, "columns": list(agreed.columns), "ignored": ignored}
+        violations = [asdict(found) for found in checker.violations]
+        print_json({**told, "digest": agreed.digest.hex(), "violations": violations})
+    elif checker.violations:
+        rows = [(found.column, found.what, f"{found.total:,}", _rows_text(found)) for found in checker.violations]
+        stdout().print(table(["column", "what", ">rows", "which"], rows))
+    if checker.violations:
+        raise _misfit(checker.violations)
+    if not as_json:
+        used = f"{checker.n_rows:,} rows fit; {len(agreed.columns)} columns are used"
+        done(f"{used}, ignored: {', '.join(ignored) or 'none'}")
+
+
+def _rows_text(found: Violation) -> str:
+    if not found.rows:
+        return ""
+    return ", ".join(map(str, found.rows)) + (", …" if found.total > len(found.rows) else "")
+
+
+def _misfit(violations: list[Violation]) -> SchemaError:
+    from fedanomaly.errors import SchemaError
+
+    told = "; ".join(f"column {found.column!r} {found.what}" for found in violations[:3])
+    more = len(violations) - 3
+    return SchemaError(
+        told + (f"; and {more} more" if more > 0 else ""), hint="correct the data, or the schema at every member"
+    )
 
 
 def read_schema(file: Path) -> Schema:
@@ -96,7 +136,7 @@ def read_schema(file: Path) -> Schema:
     return Schema.from_json(text) if file.suffix.lower() == ".json" else Schema.from_toml(text)
 
 
-def infer_from(source: FileSource, left_out: list[str]) -> Inference:
+def infer_from(source: FileSource, left_out: list[str], *, windows: bool = False) -> Inference:
     """Return the schema that a file suggests, without some columns.
 
     Raises
@@ -112,4 +152,4 @@ def infer_from(source: FileSource, left_out: list[str]) -> Inference:
     batches = list(source.batches())
     if not batches:
         raise DataError("the file has no rows to infer a schema from")
-    return infer_schema(pa.Table.from_batches(batches), drop=left_out)
+    return infer_schema(pa.Table.from_batches(batches), drop=left_out, windows=windows)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,9 +19,17 @@ if TYPE_CHECKING:
 
     from fedanomaly.client.models import Model
     from fedanomaly.node.home import Home
-    from fedanomaly.types import Floats
+    from fedanomaly.types import Floats, Integers
 
 TOP = 10
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    scores: Floats
+    labels: pa.Array | None
+    top: Floats
+    """Encoded rows with the highest scores, the highest first; at most `TOP`."""
 
 
 def score(
@@ -59,9 +68,10 @@ def score(
     found = Home(home.expanduser())
     opened = OpenedModels(found, passphrase_file).load(model, version)
     if file is not None:
-        scores, labels = _of_file(opened, file, label)
+        scored = _of_file(opened, file, label)
     else:
-        scores, labels = _of_holdout(opened, found, passphrase_file, with_labels=evaluate)
+        scored = _of_holdout(opened, found, passphrase_file, with_labels=evaluate)
+    scores = scored.scores
     told: dict[str, Any] = {
         "model": opened.lineage["name"],
         "version": opened.lineage["version"],
@@ -69,50 +79,66 @@ def score(
         "threshold": opened.threshold,
         "outliers": int((scores > opened.threshold).sum()),
     }
-    if evaluate and labels is not None:
+    if evaluate and scored.labels is not None:
         from fedanomaly.cli.evaluation import evaluate as figures
 
-        told["evaluation"] = figures(scores, labels)
+        told["evaluation"] = figures(scores, scored.labels)
     if out is not None:
         _write(out, scores, opened.threshold)
         told["out"] = str(out)
     if as_json:
         print_json(told if out else {**told, "scores": scores.tolist()})
         return
-    _show(told, scores)
+    _show(told)
+    if out is None:
+        _show_top(told["threshold"], scores, opened.reasons_of(scored.top))
 
 
-def _of_file(model: Model, file: Path, label: str | None) -> tuple[Floats, pa.Array | None]:
+def _of_file(model: Model, file: Path, label: str | None) -> _Scored:
     import numpy as np
     import pyarrow as pa
 
     from fedanomaly.errors import DataError
-    from fedanomaly.features import Schema
+    from fedanomaly.features import Encoder, Schema
     from fedanomaly.node.encoding import types_of
     from fedanomaly.node.sources import FileSource
 
-    types = types_of(Schema.from_json(model.lineage["feature_schema"]))
-    scores, labels = [], []
-    for batch in FileSource(file, types=types).batches():
-        scores.append(model.score(batch))
+    # One encoder for all batches: its windows reach over their edges.
+    encoder = Encoder(Schema.from_json(model.lineage["feature_schema"]))
+    scores, labels, top = [], [], []
+    for batch in FileSource(file, types=types_of(encoder.schema)).batches():
+        rows = encoder.encode(batch)
+        scores.append(model.detector.anomaly_scores(rows))
+        top.append(rows[_highest(scores[-1])])
         if label is not None:
             if label not in batch.schema.names:
                 raise DataError(f"there is no column {label}")
             labels.append(batch.column(label))
     if not scores:
         raise DataError(f"{file.name} has no rows")
-    return np.concatenate(scores), pa.concat_arrays(labels) if labels else None
+    best = np.concatenate([found[_highest(found)] for found in scores])
+    return _Scored(
+        np.concatenate(scores),
+        pa.concat_arrays(labels) if labels else None,
+        np.concatenate(top)[_highest(best)],
+    )
 
 
-def _of_holdout(
-    model: Model, home: Home, passphrase_file: Path | None, *, with_labels: bool
-) -> tuple[Floats, pa.Array | None]:
+def _of_holdout(model: Model, home: Home, passphrase_file: Path | None, *, with_labels: bool) -> _Scored:
     from fedanomaly.node.datasets import Datasets
 
     datasets = Datasets(home.root / "data", home.unlock(passphrase_of(passphrase_file)))
     snapshot = datasets.newest(model.lineage["dataset"])
     labels = datasets.labels(snapshot) if with_labels else None
-    return model.score(datasets.holdout(snapshot)), labels
+    rows = model.encode(datasets.holdout(snapshot))
+    scores = model.detector.anomaly_scores(rows)
+    return _Scored(scores, labels, rows[_highest(scores)])
+
+
+def _highest(scores: Floats) -> Integers:
+    import numpy as np
+
+    return np.argsort(-scores, kind="stable")[:TOP]
 
 
 def _write(out: Path, scores: Floats, threshold: float) -> None:
@@ -134,9 +160,7 @@ def _write(out: Path, scores: Floats, threshold: float) -> None:
         raise DataError(f"{out.name} is of no kind that is written here", hint="known: .csv, .parquet")
 
 
-def _show(told: dict[str, Any], scores: Floats) -> None:
-    import numpy as np
-
+def _show(told: dict[str, Any]) -> None:
     done(f"model      {told['model']} version {told['version']}, threshold {told['threshold']:.6g}")
     done(f"rows       {told['rows']:,}, of them {told['outliers']:,} above the threshold")
     if "evaluation" in told:
@@ -147,7 +171,12 @@ def _show(told: dict[str, Any], scores: Floats) -> None:
         )
     if "out" in told:
         done(f"written    {told['out']}")
-        return
-    top = np.argsort(-scores, kind="stable")[:TOP]
-    rows = [(int(row), f"{scores[row]:.6g}", "outlier" if scores[row] > told["threshold"] else "") for row in top]
-    stdout().print(table([">row", ">score", ""], rows, title="the most anomalous rows; the first row of all is 0"))
+
+
+def _show_top(threshold: float, scores: Floats, reasons: list[list[str]]) -> None:
+    rows = [
+        (int(row), f"{scores[row]:.6g}", "outlier" if scores[row] > threshold else "", "; ".join(said))
+        for row, said in zip(_highest(scores), reasons, strict=True)
+    ]
+    title = "the most anomalous rows; the first row of all is 0"
+    stdout().print(table([">row", ">score", "", "what is unusual"], rows, title=title))

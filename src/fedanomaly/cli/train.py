@@ -69,7 +69,7 @@ def train(
             _asked(job, home, as_json=as_json)
             return
         try:
-            _watch(job, timeout_s)
+            watch(job, timeout_s)
         except KeyboardInterrupt:
             note(f"the job goes on at the node; watch it again: fedanomaly train --follow {job.id[:12]}{at(home)}")
             raise
@@ -103,7 +103,16 @@ def _asked(job: Job, home: Path, *, as_json: bool) -> None:
         done(f"asked for job {job.id}; watch it: fedanomaly train --follow {job.id[:12]}{at(home)}")
 
 
-def _watch(job: Job, timeout_s: float | None) -> None:
+def watch(job: Job, timeout_s: float | None) -> None:
+    """Wait for a job to end, and show meanwhile what happens: drawn on a terminal, else line by line.
+
+    Raises
+    ------
+    JobError
+        If it ended without a result.
+    UnavailableError
+        If it did not end in time; it goes on.
+    """
     from fedanomaly.cli.live import JobView, Lines
     from fedanomaly.cli.output import stderr
 

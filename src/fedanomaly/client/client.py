@@ -114,6 +114,42 @@ class Client:
         state = self._connection.bytes("GET", f"/v1/models/{name}/state", params={"version": lineage["version"]})
         return Model(lineage, state)
 
+    def evaluate(self, model: str, version: int | None = None) -> Job:
+        """Ask the federation to evaluate a model on the held-out rows of all members.
+
+        Parameters
+        ----------
+        model : str
+            Its name.
+        version : int, optional
+            Its version at this node; the newest if left out.
+
+        Raises
+        ------
+        FedAnomalyError
+            If this node itself could not take part.
+        """
+        query = "" if version is None else f"?version={version}"
+        return Job(self._connection, self._connection.post(f"/v1/models/{model}/evaluations{query}", {})["id"])
+
+    def evaluation(self, model: str, *, budget: float | None = None) -> Told:
+        """Return the newest evaluation of a model: figures with their bounds, calibration, drift.
+
+        Parameters
+        ----------
+        model : str
+            Its name.
+        budget : float, optional
+            Share of the rows that somebody can look at; 0.005 if left out.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        params: dict[str, str | int] = {} if budget is None else {"budget": str(budget)}
+        return self._connection.get(f"/v1/models/{model}/evaluations/newest", params)
+
     def events(self, after: int = 0) -> tuple[list[Told], int]:
         """Return what happened at the node after a cursor, and the cursor to go on from."""
         told = self._connection.get("/v1/events", {"after": after})

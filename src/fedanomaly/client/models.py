@@ -74,6 +74,31 @@ class Model:
         """
         return self.detector.explain(self.encode(frame))
 
+    def reasons(self, frame: Any, most: int = 3) -> list[list[str]]:  # noqa: ANN401 - whatever narwhals knows
+        """Return short sentences on what is unusual in every row, in the units of its columns.
+
+        Parameters
+        ----------
+        frame : pandas, polars or pyarrow table
+            Rows in their own columns; further columns are left alone.
+        most : int, default=3
+            Most sentences for a row.
+        """
+        return self.reasons_of(self.encode(frame), most)
+
+    def reasons_of(self, rows: Floats, most: int = 3) -> list[list[str]]:
+        """Return the same for rows that are encoded already.
+
+        Parameters
+        ----------
+        rows : float64 array of shape (n_rows, n_features)
+            What `encode` returns; columns are `features`.
+        most : int, default=3
+            Most sentences for a row.
+        """
+        logged = {field.name for field in self._scorer.schema.fields if field.transform == "log"}
+        return self.detector.reasons(rows, self.features, most, logged)
+
     def score(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return the anomaly score of every row; high is anomalous.
 

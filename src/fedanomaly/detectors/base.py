@@ -4,21 +4,24 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta, abstractmethod
+import os
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Real
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from fedanomaly.detectors.cells import number
-from fedanomaly.detectors.scaling import Scaling
+from fedanomaly.detectors.reasons import sentences
+from fedanomaly.detectors.scaling import Counting, Scaling
 from fedanomaly.detectors.threshold import Threshold
-from fedanomaly.errors import DataError, RefusedError, ShapeError, VersionError
+from fedanomaly.errors import CapacityError, DataError, RefusedError, ShapeError, VersionError
 from fedanomaly.types import Floats, Integers, Quantiser, State, Statistics, Step, Total
 
 
@@ -40,6 +43,24 @@ class Stage(Protocol):
         ...
 
 
+class LabelledStage(ABC):
+    """A stage whose `local` takes labels as well: 1 for an anomaly, 0 for a normal row."""
+
+    prefix: ClassVar[str]
+
+    @abstractmethod
+    def next_step(self, state: State) -> Step | None:
+        """Return what to sum next, as `Stage` does."""
+
+    @abstractmethod
+    def local(self, step: Step, X: Floats, state: State, y: Integers) -> Statistics:
+        """Return one member's plaintext statistic; `y` has shape (n_samples,)."""
+
+    @abstractmethod
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Return the state that holds the opened integers of `total`; pure."""
+
+
 class Scorer(Protocol):
     """A learnt model, derived from the opened integers of a state."""
 
@@ -52,6 +73,40 @@ class Scorer(Protocol):
         ...
 
 
+class Learning(Protocol):
+    """What a job trains: a detector, or a trained one anew."""
+
+    def initial_state(self, n_features: int) -> State:
+        """Return the state before the first step; the same at every member."""
+        ...
+
+    def next_step(self, state: State) -> Step | None:
+        """Return what to sum next, or None once trained."""
+        ...
+
+    def local(self, step: Step, X: Floats, state: State, y: npt.ArrayLike | None = None) -> Statistics:
+        """Return one member's plaintext statistic."""
+        ...
+
+    def merge(self, step: Step, total: Total, state: State) -> State:
+        """Return the next state; pure."""
+        ...
+
+    def with_state(self, state: State, feature_names: Sequence[str] | None = None) -> Detector:
+        """Return the fitted detector."""
+        ...
+
+
+def learnt(learning: Learning, rows: Floats, labels: Integers | None = None) -> State:
+    """Return the trained state of a job with one member and no encryption."""
+    state = learning.initial_state(rows.shape[1])
+    while (step := learning.next_step(state)) is not None:
+        quantiser = Quantiser(step=step, members=1)
+        sums = quantiser.quantise(learning.local(step, rows, state, labels))
+        state = learning.merge(step, quantiser.total(sums, 1), state)
+    return state
+
+
 class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of every detector.
 
@@ -61,7 +116,9 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     gives exactly what `fit` gives on all their rows together.
 
     A subclass sets `name` and `version`, and implements `stages` and
-    `derive`. Its file in this package is all that registers it.
+    `derive`. Its file in this package is all that registers it. One that learns
+    from labels sets `learns_from_labels` and has a `LabelledStage`; one that does
+    not read numbers (events, letters) overrides `preparation`.
 
     Parameters
     ----------
@@ -80,6 +137,14 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    learns_from_labels: ClassVar[bool] = False
+    reads: ClassVar[Literal["numbers", "codes"]] = "numbers"
+    """Whether readings are measured against each other, or only the same or different."""
+    most_rounds: ClassVar[int] = 12
+    """A job with default parameters takes no more rounds than that."""
+    most_features: ClassVar[int] = 10_000
+    """More columns are refused: the sums, or the arithmetic on them, would be too large."""
+    feature_names_in_: npt.NDArray[np.object_]
     _knows_names = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
@@ -91,16 +156,37 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     # What a subclass brings.
 
     @abstractmethod
-    def stages(self) -> tuple[Stage, ...]:
-        """Return the stages between scaling and threshold."""
+    def stages(self) -> tuple[Stage | LabelledStage, ...]:
+        """Return the stages between preparation and threshold."""
 
     @abstractmethod
     def derive(self, state: State) -> Scorer:
         """Return what scores rows; needs every stage but the threshold."""
 
+    def preparation(self) -> tuple[Stage, ...]:
+        """Return the first stages: rows are counted, columns scaled."""
+        return (Counting(), Scaling())
+
     def circuit(self) -> None:
         """Return the score as an encrypted computation; None: it has none."""
         return
+
+    def all_stages(self) -> tuple[Stage | LabelledStage, ...]:
+        """Return every stage of a job, in order; the threshold is the last."""
+        return (*self.preparation(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
+
+    def stage_of(self, step: Step, state: State) -> Stage | LabelledStage:
+        """Return the stage of a step.
+
+        Raises
+        ------
+        RefusedError
+            If the step does not follow from the state.
+        """
+        if step != self.next_step(state):
+            raise RefusedError(f"step {step.name} does not follow from the state")
+        (stage,) = (stage for stage in self.all_stages() if step.name.split("/")[0] == stage.prefix)
+        return stage
 
     # Learning from sums.
 
@@ -122,6 +208,11 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         self._validate_params()
         if n_features < 1:
             raise ShapeError("a detector needs at least one column")
+        if n_features > self.most_features:
+            raise CapacityError(
+                f"{self.name} takes at most {self.most_features} columns, not {n_features}",
+                hint="leave columns out, or choose a detector whose sums do not grow with their square",
+            )
         return State(self.name, self.version, self.params(), {"features": np.array([n_features])})
 
     def next_step(self, state: State) -> Step | None:
@@ -133,13 +224,13 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             If the state is that of another detector, version or parameters.
         """
         self._check_state(state)
-        for stage in self._all_stages():
+        for stage in self.all_stages():
             step = stage.next_step(state)
             if step is not None:
                 return step
         return None
 
-    def local(self, step: Step, X: Floats, state: State) -> Statistics:
+    def local(self, step: Step, X: Floats, state: State, y: npt.ArrayLike | None = None) -> Statistics:
         """Return one member's plaintext statistic; it never leaves the organisation unencrypted.
 
         Parameters
@@ -151,11 +242,14 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             modified nor kept.
         state : State
             The current state of the job.
+        y : array-like of shape (n_samples,), optional
+            Labels, for detectors that learn from them: 0 is normal, anything
+            else an anomaly.
 
         Raises
         ------
         DataError
-            If a reading is infinite.
+            If a reading is infinite, or labels are wanted and not there.
         ShapeError
             If `X` has other columns than the state.
         RefusedError
@@ -168,7 +262,10 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if np.isinf(rows).any():
             columns = np.flatnonzero(np.isinf(rows).any(axis=0)).tolist()
             raise DataError(f"infinite readings in columns {columns}", hint="use NaN for a missing reading")
-        return self._stage(step, state).local(step, rows, state)
+        stage = self.stage_of(step, state)
+        if isinstance(stage, LabelledStage):
+            return stage.local(step, rows, state, self._labels(y, len(rows)))
+        return stage.local(step, rows, state)
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state; pure, and the same at every member.
@@ -182,10 +279,17 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         state : State
             The current state of the job.
         """
-        return self._stage(step, state).merge(step, total, state)
+        return self.stage_of(step, state).merge(step, total, state)
 
-    def with_state(self, state: State) -> Self:
+    def with_state(self, state: State, feature_names: Sequence[str] | None = None) -> Self:
         """Return a fitted copy of this detector that scores with `state`.
+
+        Parameters
+        ----------
+        state : State
+            Of a training that has ended.
+        feature_names : sequence of str, optional
+            Names of the columns; data frames are held against them.
 
         Raises
         ------
@@ -197,27 +301,130 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if self.next_step(state) is not None:
             raise DataError("this state is not trained yet", hint="run its remaining steps first")
         fitted: Self = type(self)(**self.get_params(deep=False))
-        fitted._knows_names = False
-        return fitted._learnt(state)
+        fitted._learnt(state)
+        fitted._knows_names = feature_names is not None
+        if feature_names is not None:
+            if len(feature_names) != fitted.n_features_in_:
+                raise ShapeError(f"{len(feature_names)} names for {fitted.n_features_in_} columns")
+            fitted.feature_names_in_ = np.array(feature_names, dtype=object)
+        return fitted
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write this fitted detector to a file: opened integers and JSON, no pickle.
+
+        Parameters
+        ----------
+        path : path
+            `fedanomaly.detectors.load` reads it again.
+
+        Raises
+        ------
+        DataError
+            If the detector is not fitted, or the file cannot be written.
+        """
+        from fedanomaly.detectors.saved import save  # noqa: PLC0415 - which needs the registry, and that this module
+
+        save(self, path)
 
     # The contract of scikit-learn.
 
-    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn passes y
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Self:
         """Train on one table: the federated loop with one member and no encryption.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows; NaN is a missing reading. Not kept.
-        y : ignored
-            Present for scikit-learn.
+        y : array-like of shape (n_samples,), optional
+            Labels, for detectors that learn from them: 0 is normal, anything
+            else an anomaly. Ignored by all others.
         """
         rows = self._validated(X, reset=True, ensure_min_samples=1)
-        state = self.initial_state(rows.shape[1])
+        labels = self._labels(y, len(rows)) if self.learns_from_labels else None
+        return self._learnt(learnt(self, rows, labels))
+
+    def refresh(self, X: npt.ArrayLike, *, keep: float = 0.5) -> Self:
+        """Return a fitted copy that knows new rows as well, while the old ones fade.
+
+        Scales and whatever else says where to count stay as they are; sums over
+        rows become those of the new rows plus `keep` times the old ones; the
+        threshold is that of the new rows. After n refreshes, rows count
+        ``keep ** n``; for a half-life of h days, `keep` is ``0.5 ** (age / h)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            New rows only; NaN is a missing reading. Not kept.
+        keep : float in [0, 1], default=0.5
+            Share of the old rows that still count.
+
+        Raises
+        ------
+        ConfigError
+            If this detector can only be trained anew, or `keep` is no share.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fedanomaly.detectors import HBOS
+        >>> X = np.random.default_rng(0).normal(size=(500, 2))
+        >>> detector = HBOS().fit(X).refresh(X + 2.0, keep=0.25)
+        >>> detector.state_["rows"].tolist()
+        [625]
+        """
+        from fedanomaly.detectors.refresh import Refresh  # noqa: PLC0415 - which needs this module
+
+        rows = self._checked(X)
+        return self.with_state(learnt(Refresh(self, self.state_, keep), rows), getattr(self, "feature_names_in_", None))
+
+    def fit_batches(self, batches: Callable[[], Iterable[Any]]) -> Self:
+        """Train on more rows than fit into memory: `fit`, bit for bit, one batch at a time.
+
+        Parameters
+        ----------
+        batches : callable
+            Returns the rows from the start at every call, as an iterator over
+            array-likes of shape (n_samples, n_features), or over pairs of them
+            and their labels for detectors that learn from labels. It is called
+            once for every step. Batches may have any sizes; of some ten
+            thousand rows they cost no time.
+
+        Raises
+        ------
+        DataError
+            If there is no batch, or other rows come in a later step.
+
+        Examples
+        --------
+        >>> import io
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> from fedanomaly.detectors import Mahalanobis
+        >>> file = io.BytesIO()
+        >>> pq.write_table(pa.table({"amount": [9.5, 7.0, None, 8.0], "items": [1, 1, 2, 1]}), file)
+        >>> detector = Mahalanobis(contamination=0.25)
+        >>> detector.fit_batches(lambda: pq.ParquetFile(file).iter_batches(batch_size=2)).n_features_in_
+        2
+        """
+        first = next(iter(batches()), None)
+        if first is None:
+            raise DataError("there is no batch to train on")
+        rows, _ = self._batch(first, reset=True)
+        state, counts = self.initial_state(rows.shape[1]), set[int]()
         while (step := self.next_step(state)) is not None:
+            statistics: dict[str, Any] = {field.name: np.zeros(field.shape, dtype=np.int64) for field in step.fields}
+            count = 0
+            for batch in batches():
+                rows, labels = self._batch(batch, reset=False)
+                # Whatever a row adds is a whole number of units, so the order of additions does not matter.
+                for name, part in self.local(step, rows, state, labels).items():
+                    statistics[name] = statistics[name] + part
+                count += len(rows)
+            counts.add(count)
+            if len(counts) > 1:
+                raise DataError("the batches do not hold the same rows in every step", hint="return a fresh iterator")
             quantiser = Quantiser(step=step, members=1)
-            sums = quantiser.quantise(self.local(step, rows, state))
-            state = self.merge(step, quantiser.total(sums, 1), state)
+            state = self.merge(step, quantiser.total(quantiser.quantise(statistics), 1), state)
         return self._learnt(state)
 
     def anomaly_scores(self, X: npt.ArrayLike) -> Floats:
@@ -246,6 +453,41 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         rows = self._checked(X)
         return self._scorer.shares(rows)
 
+    def reasons(
+        self,
+        X: npt.ArrayLike,
+        feature_names: Sequence[str] | None = None,
+        most: int = 3,
+        logged: Collection[str] = (),
+    ) -> list[list[str]]:
+        """Return short sentences on what is unusual in every row, the largest share first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, none is fine; NaN is a missing reading.
+        feature_names : sequence of str, optional
+            Names of the columns; without, those that `fit` has seen, else x0, x1, …
+        most : int, default=3
+            Most sentences for a row.
+        logged : collection of str, default=()
+            Columns that hold sign(x) log(1 + |x|) of a reading x; x is what is told.
+
+        Returns
+        -------
+        list of list of str
+            Readings are in the unit of their column, next to the median of all
+            members' rows. Empty for a row to which no feature adds anything.
+
+        Raises
+        ------
+        ShapeError
+            If there is not one name for every column.
+        """
+        rows = self._checked(X)
+        names = getattr(self, "feature_names_in_", None) if feature_names is None else feature_names
+        return sentences(self.state_, rows, self._scorer.shares(rows), names, most=most, logged=logged)
+
     def score_samples(self, X: npt.ArrayLike) -> Floats:
         """Return minus `anomaly_scores`: low is anomalous, as scikit-learn has it."""
         return -self.anomaly_scores(X)
@@ -260,14 +502,22 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     # Inside.
 
-    def _all_stages(self) -> tuple[Stage, ...]:
-        return (Scaling(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
+    def _labels(self, y: npt.ArrayLike | None, rows: int) -> Integers:
+        if y is None:
+            # These words, and "Unknown label type" below, are scikit-learn's.
+            text = f"{self.name} requires y to be passed, but the target y is None"
+            raise DataError(text, hint="it learns from labels: 0 is normal, 1 an anomaly")
+        labels = column_or_1d(y)
+        if len(labels) != rows:
+            raise ShapeError(f"{len(labels)} labels for {rows} rows")
+        if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
+            raise DataError("Unknown label type: labels are numbers, none missing", hint="0 is normal, 1 an anomaly")
+        return (labels != 0).astype(np.int64)
 
-    def _stage(self, step: Step, state: State) -> Stage:
-        if step != self.next_step(state):
-            raise RefusedError(f"step {step.name} does not follow from the state")
-        (stage,) = (stage for stage in self._all_stages() if step.name.split("/")[0] == stage.prefix)
-        return stage
+    def _batch(self, batch: Any, *, reset: bool) -> tuple[Floats, Integers | None]:  # noqa: ANN401 - as for fit
+        table, y = batch if self.learns_from_labels else (batch, None)
+        rows = self._validated(table, reset=reset, ensure_min_samples=0)
+        return rows, self._labels(y, len(rows)) if self.learns_from_labels else None
 
     def _check_state(self, state: State) -> None:
         if (state.detector, state.version) != (self.name, self.version):
@@ -299,4 +549,5 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.target_tags.required = self.learns_from_labels
         return tags

@@ -15,7 +15,8 @@ from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.draw import Draw
-from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
+from fedanomaly.detectors.fading import Renewable
+from fedanomaly.detectors.scaling import MAX_ROWS, Scale, layout_rows, most_rows, rows_of, scale_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 BINS = 256
@@ -103,10 +104,11 @@ class Loda(Detector):
         return Densities(_view(state), _surprise(state))
 
 
-class Projections:
+class Projections(Renewable):
     """Steps ``loda/moments`` (where each projection lies) and ``loda/histograms``."""
 
     prefix = "loda"
+    counted = ("loda/counts",)
 
     def next_step(self, state: State) -> Step | None:
         """Return the moments, then the histograms, then None."""
@@ -253,8 +255,8 @@ def _moments(X: Floats, state: State) -> Statistics:
 def _view(state: State) -> View:
     scale = scale_of(state)
     weights = _weights(state, scale)
-    n = rows_of(state)
-    shift = max(_reach_bits(scale, weights) - _moment_bits(most_rows(state)), 0)
+    n = layout_rows(state)
+    shift = max(_reach_bits(scale, weights) - _moment_bits(min(n, MAX_ROWS)), 0)
     low, width = [], []
     for total, squares in zip(state["loda/sums"].tolist(), state["loda/squares"].tolist(), strict=True):
         deviation = math.isqrt(max(n * squares - total * total, 1))

@@ -1,4 +1,9 @@
-"""Detectors by name, found by looking at the files of this package."""
+"""Detectors by name: the files of this package, and what other packages declare.
+
+Another package declares its detectors as entry points of the group
+``fedanomaly.detectors``. They are run inside a node only where its policy names
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.metadata import entry_points
 from typing import Any
 
 from sklearn.utils._param_validation import InvalidParameterError
@@ -14,6 +20,8 @@ from sklearn.utils._param_validation import InvalidParameterError
 import fedanomaly.detectors as package
 from fedanomaly.detectors.base import Detector
 from fedanomaly.errors import ConfigError, NotFoundError
+
+GROUP = "fedanomaly.detectors"
 
 
 @lru_cache(maxsize=1)
@@ -25,6 +33,35 @@ def registry() -> dict[str, type[Detector]]:
             if issubclass(kind, Detector) and not inspect.isabstract(kind):
                 found[kind.name] = kind
     return dict(sorted(found.items()))
+
+
+def third_party() -> dict[str, type[Detector]]:
+    """Return the detectors that other installed packages declare, by name, sorted.
+
+    Raises
+    ------
+    ConfigError
+        If one cannot be loaded, is no detector, or has a name that is taken.
+    """
+    found: dict[str, type[Detector]] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            kind = point.load()
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's module raises
+            raise ConfigError(f"the detector {point.value} cannot be loaded: {type(error).__name__}") from None
+        if not (inspect.isclass(kind) and issubclass(kind, Detector) and not inspect.isabstract(kind)):
+            raise ConfigError(f"{point.value} is no detector", hint="it must be a subclass of Detector")
+        if kind.name != point.name:
+            raise ConfigError(f"{point.value} is called {kind.name!r}, but declared as {point.name!r}")
+        if kind.name in registry() or kind.name in found:
+            raise ConfigError(f"two detectors are called {kind.name!r}", hint="remove one of the packages")
+        found[kind.name] = kind
+    return dict(sorted(found.items()))
+
+
+def installed() -> dict[str, type[Detector]]:
+    """Return all detectors by name: those of this package first, then those of others."""
+    return registry() | third_party()
 
 
 def from_params(name: str, params: Mapping[str, Any] | None = None) -> Detector:
@@ -44,9 +81,9 @@ def from_params(name: str, params: Mapping[str, Any] | None = None) -> Detector:
     ConfigError
         If a parameter is unknown or not allowed.
     """
-    if name not in registry():
-        raise NotFoundError(f"no detector is called {name!r}", hint=f"there are {', '.join(registry())}")
-    kind = registry()[name]
+    kind = registry().get(name) or third_party().get(name)
+    if kind is None:
+        raise NotFoundError(f"no detector is called {name!r}", hint=f"there are {', '.join(installed())}")
     known = sorted(kind().get_params(deep=False))
     unknown = sorted(set(params or {}) - set(known))
     if unknown:

@@ -1,6 +1,6 @@
 """Robust scaling without declared ranges, as steps that are sums.
 
-Rows are counted first, so that later fields have narrow bounds. Then the
+Rows are counted first. Then the
 quartiles of every column are searched in histograms. The rows come out as small
 whole numbers, so that whatever is summed of them afterwards is exact.
 """
@@ -10,12 +10,13 @@ whole numbers, so that whatever is summed of them afterwards is exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram, histogram_of, key, keys, number, numbers
+from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram_of, histograms, key, keys, number, numbers
+from fedanomaly.detectors.fading import Renewable
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -28,6 +29,8 @@ QUARTILES = 1.349
 LINEAR = 5.0
 LIMIT = 64.0
 CHUNK = 1024
+BLOCK_COLUMNS, BLOCK_ROWS = 8, 8192
+"""What is put into histograms at a time: keys that stay in a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +76,14 @@ class Scale:
         """
         live = self.width > 0
         with np.errstate(over="ignore"):
-            z = (X - self.center) / np.where(live, self.width, 1.0)
-        z[:, ~live] = 0.0
-        np.copyto(z, 0.0, where=np.isnan(z))
-        far = np.abs(z) > LINEAR
-        if far.any():
+            z = X - self.center
+            z /= np.where(live, self.width, 1.0)
+        if not live.all():
+            z[:, ~live] = 0.0
+        # Usual readings are done with after one comparison, which NaN fails as well.
+        if not (np.abs(z) <= LINEAR).all():
+            np.copyto(z, 0.0, where=np.isnan(z))
+            far = np.abs(z) > LINEAR
             distance = np.minimum(np.abs(z[far]), np.finfo(np.float64).max)
             z[far] = np.copysign(np.minimum(LINEAR * (1.0 + np.log(distance / LINEAR)), LIMIT), z[far])
         z *= self.grid
@@ -89,8 +95,33 @@ class Scale:
             yield self.standardise(X[start : start + CHUNK])
 
 
-class Scaling:
-    """Steps ``rows``, ``scale/0`` (everywhere) and ``scale/1`` to ``scale/4`` (finer).
+class Counting(Renewable):
+    """Step ``rows/all``: how many rows there are; first of all, so that later fields have narrow bounds."""
+
+    prefix = "rows"
+    summed = ("rows",)
+
+    def next_step(self, state: State) -> Step | None:
+        """Return the one step, or None when it is done."""
+        if "rows" in state:
+            return None
+        return Step(name="rows/all", fields=(FieldSpec(name="rows", shape=(1,), lower=0, upper=MAX_ROWS),))
+
+    def local(self, step: Step, X: Floats, state: State) -> Statistics:  # noqa: ARG002 - one step only
+        """Return this member's row count."""
+        if len(X) > MAX_ROWS:
+            raise DataError(f"a member may bring at most {MAX_ROWS} rows to one job")
+        return {"rows": np.array([len(X)], dtype=np.int64)}
+
+    def merge(self, step: Step, total: Total, state: State) -> State:  # noqa: ARG002 - one step only
+        """Keep the number of rows."""
+        if total["rows"][0] < 1:
+            raise DataError("no member has a row to train on")
+        return state.with_arrays(rows=total["rows"])
+
+
+class Scaling(Renewable):
+    """Steps ``scale/0`` (everywhere) and ``scale/1`` to ``scale/4`` (finer).
 
     The search stops once the cells of a column's quartiles are fine against
     their distance. Opened numbers alone decide it, so all members agree.
@@ -102,36 +133,28 @@ class Scaling:
         """Return the next step of the search, or None when every column has its scale."""
         if "scale/center" in state:
             return None
-        if "rows" not in state:
-            rows = FieldSpec(name="rows", shape=(1,), lower=0, upper=MAX_ROWS)
-            return Step(name="scale/rows", fields=(rows,))
         turn = _turn(state)
         shape = (int(state["features"][0]), len(EVERYWHERE) - 1) if turn == 0 else (len(_open_columns(state)), CELLS)
         counts = FieldSpec(name="counts", shape=shape, lower=0, upper=most_rows(state))
         return Step(name=f"scale/{turn}", fields=(counts,))
 
     def local(self, step: Step, X: Floats, state: State) -> Statistics:
-        """Return this member's row count or histograms."""
-        if step.name == "scale/rows":
-            if len(X) > MAX_ROWS:
-                raise DataError(f"a member may bring at most {MAX_ROWS} rows to one job")
-            return {"rows": np.array([len(X)], dtype=np.int64)}
+        """Return this member's histograms."""
         (field,) = step.fields
         counts = np.zeros(field.shape, dtype=np.int64)
         if step.name == "scale/0":
-            for column in range(len(counts)):
-                counts[column] = histogram(_present(X, column), EVERYWHERE)
-        else:
-            for at, (column, finer) in enumerate(_open_columns(state).items()):
-                counts[at, : len(finer)] = histogram_of(_present(X, column), finer)
+            for at, block in _blocks(X, list(range(len(counts)))):
+                counts[at] += histograms(block)
+            return {"counts": counts}
+        finer = _open_columns(state)
+        splits = list(finer.values())
+        for at, block in _blocks(X, list(finer)):
+            for column, split, values in zip(counts[at], splits[at], block, strict=True):
+                column[: len(split)] += histogram_of(values, split)
         return {"counts": counts}
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Add the opened counts; once fine enough, keep centre and width only."""
-        if step.name == "scale/rows":
-            if total["rows"][0] < 1:
-                raise DataError("no member has a row to train on")
-            return state.with_arrays(rows=total["rows"])
         columns = _cells(state)
         if step.name == "scale/0":
             columns = [Cells(EVERYWHERE, counts) for counts in total["counts"]]
@@ -155,6 +178,10 @@ class Scaling:
             }
         return State(state.detector, state.version, state.params, {**kept, **arrays})
 
+    def reopened(self, state: State) -> State:
+        """Return the state in which the scale stays, and the grids that follow from its rows."""
+        return state if "scale/rows" in state else state.with_arrays(**{"scale/rows": state["rows"]})
+
 
 def rows_of(state: State) -> int:
     """Return the opened number of rows of all members."""
@@ -166,6 +193,11 @@ def most_rows(state: State) -> int:
     return min(rows_of(state), MAX_ROWS)
 
 
+def layout_rows(state: State) -> int:
+    """Return the opened number of rows that grids follow from: once refreshed, others than `rows_of`."""
+    return int(state["scale/rows"][0]) if "scale/rows" in state else rows_of(state)
+
+
 def scale_of(state: State) -> Scale:
     """Return the learnt scale.
 
@@ -175,14 +207,20 @@ def scale_of(state: State) -> Scale:
     standardised readings stays below 2^50; with its sign that leaves 9 bits for
     members in a field of 60.
     """
-    spare = (50 - most_rows(state).bit_length()) // 2 - int(LIMIT).bit_length() + 1
+    spare = (50 - min(layout_rows(state), MAX_ROWS).bit_length()) // 2 - int(LIMIT).bit_length() + 1
     grid = 1 << min(max(spare, 0), 8)
     return Scale(numbers(state["scale/center"]), numbers(state["scale/width"]), grid)
 
 
-def _present(X: Floats, column: int) -> Integers:
-    readings = X[:, column]
-    return keys(readings[~np.isnan(readings)])
+def _blocks(X: Floats, columns: Sequence[int]) -> Iterator[tuple[slice, Integers]]:
+    """Yield which of the columns, and keys of some rows, a column in each row of the block.
+
+    A missing reading has a key beyond those of all numbers, so no cell counts it.
+    """
+    for first in range(0, len(columns), BLOCK_COLUMNS):
+        at = slice(first, first + BLOCK_COLUMNS)
+        for start in range(0, len(X), BLOCK_ROWS):
+            yield at, keys(X[start : start + BLOCK_ROWS].T[columns[at]])
 
 
 def _turn(state: State) -> int:

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fedanomaly.detectors.cells import BINADE, Cells, histogram, histogram_of, key, keys
-from fedanomaly.detectors.scaling import most_rows, rows_of
+from fedanomaly.detectors.fading import Renewable, without
+from fedanomaly.detectors.scaling import most_rows
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 CELLS = 4096
@@ -34,7 +35,7 @@ SCORES = np.array(
 """Edges of the score histogram: cells of 0.3 % of the score."""
 
 
-class Threshold:
+class Threshold(Renewable):
     """Steps ``score/0`` (histogram of all scores) and, if need be, ``score/1`` to ``score/3``.
 
     Parameters
@@ -72,7 +73,7 @@ class Threshold:
             cells = _cells(state).refined(_finer(state), total["counts"])
         kept = {name: array for name, array in state.arrays.items() if name not in _WORKING}
         turn = _turn(state) + 1
-        wanted = _wanted(state)
+        wanted = _wanted(cells, state)
         cell, missing = _boundary(cells, wanted)
         if missing <= SHARE_OFF * wanted or cells.is_point(cell) or turn > REFINEMENTS:
             # A score equal to an edge lies in the upper cell, hence the key below it.
@@ -82,6 +83,10 @@ class Threshold:
         else:
             arrays = {"score/turn": np.array([turn]), "score/edges": cells.edges, "score/counts": cells.counts}
         return State(state.detector, state.version, state.params, {**kept, **arrays})
+
+    def reopened(self, state: State) -> State:
+        """Return the state without a threshold: that of new rows alone takes its place."""
+        return without(state, ["score/threshold"])
 
 
 _WORKING = ("score/turn", "score/edges", "score/counts")
@@ -95,8 +100,10 @@ def _cells(state: State) -> Cells:
     return Cells(state["score/edges"], state["score/counts"])
 
 
-def _wanted(state: State) -> int:
-    rows = rows_of(state)
+def _wanted(cells: Cells, state: State) -> int:
+    """Return how many of the rows in the histogram belong above the threshold."""
+    # A member that lies about its scores can make it empty.
+    rows = max(cells.total, 1)
     return min(int(state.params["contamination"] * rows + 0.5), rows - 1)
 
 
@@ -110,5 +117,5 @@ def _boundary(cells: Cells, wanted: int) -> tuple[int, int]:
 
 def _finer(state: State) -> Integers:
     cells = _cells(state)
-    cell, _ = _boundary(cells, _wanted(state))
+    cell, _ = _boundary(cells, _wanted(cells, state))
     return cells.split([cell], CELLS)

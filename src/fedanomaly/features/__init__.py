@@ -1,7 +1,23 @@
 """Feature schema: what columns mean, and how rows become numbers."""
 
-from fedanomaly.features.encoding import arrow_table, check, encode
+from fedanomaly.features.column import Column
+from fedanomaly.features.encoding import Encoder, encode
 from fedanomaly.features.inference import Inference, infer_schema
-from fedanomaly.features.schema import Column, Schema
+from fedanomaly.features.reading import arrow_table, read
+from fedanomaly.features.schema import Schema
+from fedanomaly.features.violations import Checker, Violation
+from fedanomaly.features.window import Window
 
-__all__ = ["Column", "Inference", "Schema", "arrow_table", "check", "encode", "infer_schema"]
+__all__ = [
+    "Checker",
+    "Column",
+    "Encoder",
+    "Inference",
+    "Schema",
+    "Violation",
+    "Window",
+    "arrow_table",
+    "encode",
+    "infer_schema",
+    "read",
+]

@@ -1,157 +1,105 @@
-"""From a table to the matrix that detectors see, and what is wrong with a table."""
+"""From a table to the matrix that detectors see: the same, in one piece or row by row."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import narwhals as nw
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from fedanomaly.errors import SchemaError
-from fedanomaly.features.schema import Column, Schema
+from fedanomaly.features.history import EntityWindow
+from fedanomaly.features.kinds import encode_cells
+from fedanomaly.features.reading import read
+from fedanomaly.features.schema import Schema
+from fedanomaly.features.surprise import Surprise
 from fedanomaly.types import Floats
 
-DAY_S = 86_400.0
 
+class Encoder:
+    """Turns the rows of a stream into numbers; remembers what later rows need.
 
-def arrow_table(frame: Any) -> pa.Table:  # noqa: ANN401 - whatever narwhals knows
-    """Return any data frame as an Arrow table.
+    However a table is divided into batches, its rows get the very same numbers.
+    After an error nothing was counted.
 
     Parameters
     ----------
-    frame : pandas, polars, pyarrow or other eager frame
-        What narwhals can read.
+    schema : Schema
+        What the columns mean.
 
-    Raises
-    ------
-    SchemaError
-        If it is none.
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from fedanomaly.features import Column
+    >>> encoder = Encoder(Schema((Column(name="shop", kind="categorical", encode="frequency", buckets=16),)))
+    >>> encoder.encode(pa.table({"shop": ["bar", "bar"]})).round(2).tolist()
+    [[2.77], [2.14]]
+    >>> encoder.encode(pa.table({"shop": ["bar", "cinema"]})).round(2).tolist()
+    [[1.79], [2.94]]
     """
-    if isinstance(frame, pa.Table):
-        return frame
-    if isinstance(frame, pa.RecordBatch):
-        return pa.Table.from_batches([frame])
-    try:
-        return nw.from_native(frame, eager_only=True).to_arrow()
-    except TypeError:
-        raise SchemaError("this is no table", hint="pass a pandas, polars or pyarrow table") from None
 
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._surprises = {
+            field.name: Surprise(field.buckets)
+            for field in schema.fields
+            if field.encode == "frequency" and field.buckets is not None
+        }
+        self._windows = [EntityWindow(window) for window in schema.windows]
 
-def check(schema: Schema, frame: Any) -> None:  # noqa: ANN401 - whatever narwhals knows
-    """Raise if a table does not fit a schema; the text names columns and never a value.
+    def encode(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+        """Return the next rows as numbers.
 
-    Raises
-    ------
-    SchemaError
-        With every column that does not fit, and why.
-    """
-    encode(schema, frame)
+        Parameters
+        ----------
+        frame : pandas, polars or pyarrow table
+            In the order of time, if there are windows. Columns that the schema
+            does not name are left alone.
+
+        Returns
+        -------
+        float64 array of shape (n_rows, n_features)
+            In the order of ``schema.feature_names``. A missing number, truth
+            value, time or frequency is NaN; a missing or unknown level is 0 in
+            all of its features.
+
+        Raises
+        ------
+        SchemaError
+            With every column that does not fit, and why; or if a row comes too
+            late for a window.
+        """
+        reading = read(self.schema, frame)
+        reading.refuse()
+        events = [window.events(reading) for window in self._windows]
+        out = np.zeros((reading.n_rows, self.schema.n_features))
+        at = 0
+        for field in self.schema.fields:
+            block = out[:, at : (at := at + len(field.feature_names))]
+            if field.name in self._surprises:
+                block[:, 0] = self._surprises[field.name].encode(reading.columns[field.name])
+            else:
+                encode_cells(field, reading.columns[field.name], block)
+        for window, rows in zip(self._windows, events, strict=True):
+            window.encode(reading, rows, out[:, at : (at := at + len(window.window.feature_names))])
+        return out
 
 
 def encode(schema: Schema, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
-    """Return the rows of a table as numbers.
+    """Return the rows of a whole table as numbers: an `Encoder` that has seen nothing before.
 
     Parameters
     ----------
     schema : Schema
         What the columns mean.
     frame : pandas, polars or pyarrow table
-        Columns that the schema does not name are left alone.
+        As for `Encoder.encode`.
 
     Returns
     -------
     float64 array of shape (n_rows, n_features)
-        In the order of ``schema.feature_names``. A missing number, truth value
-        or time is NaN; a missing or unknown level is 0 in all of its features.
 
     Raises
     ------
     SchemaError
-        With every column that does not fit, and why.
+        As `Encoder.encode`.
     """
-    table = arrow_table(frame)
-    out = np.zeros((table.num_rows, schema.n_features))
-    problems: list[str] = []
-    at = 0
-    for field in schema.fields:
-        width = len(field.feature_names)
-        try:
-            _ENCODERS[field.kind](field, _found(table, field), out[:, at : at + width])
-        except SchemaError as error:
-            problems.append(str(error.args[0]))
-        at += width
-    if problems:
-        raise SchemaError("; ".join(problems), hint="correct the data, or the schema at every member")
-    return out
-
-
-def _found(table: pa.Table, field: Column) -> pa.ChunkedArray:
-    found = table.schema.get_all_field_indices(field.name)
-    if len(found) != 1:
-        raise SchemaError(f"column {field.name!r} is {'there twice' if found else 'missing'}")
-    column = table.column(found[0])
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-
-
-def _numbers(field: Column, column: pa.ChunkedArray) -> Floats:
-    kind = column.type
-    if pa.types.is_boolean(kind):
-        column = column.cast(pa.uint8())
-    elif not (_is_number(kind) or pa.types.is_null(kind)):
-        raise SchemaError(f"column {field.name!r} is {field.kind}, but holds {_named(kind)}")
-    # Integers beyond 2^53 and decimals lose their last digits, which no detector misses.
-    numbers = column.cast(pa.float64(), safe=False)
-    return pc.fill_null(numbers, float("nan")).to_numpy()
-
-
-def _named(kind: pa.DataType) -> str:
-    return "text" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else str(kind)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-
-
-def _numeric(field: Column, column: pa.ChunkedArray, out: Floats) -> None:
-    values = _numbers(field, column)
-    if np.isinf(values).any():
-        raise SchemaError(f"column {field.name!r} holds infinite readings")
-    low = -np.inf if field.lower is None else field.lower
-    high = np.inf if field.upper is None else field.upper
-    if ((values < low) | (values > high)).any():
-        raise SchemaError(f"column {field.name!r} holds readings outside its bounds")
-    out[:, 0] = values
-
-
-def _boolean(field: Column, column: pa.ChunkedArray, out: Floats) -> None:
-    values = _numbers(field, column)
-    if not (np.isnan(values) | (values == 0) | (values == 1)).all():
-        raise SchemaError(f"column {field.name!r} is boolean, but holds other numbers than 0 and 1")
-    out[:, 0] = values
-
-
-def _categorical(field: Column, column: pa.ChunkedArray, out: Floats) -> None:
-    try:
-        texts = column.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise SchemaError(f"column {field.name!r} is categorical, but holds {column.type}") from None
-    known = pc.SetLookupOptions(value_set=pa.array(field.levels, pa.string()))
-    level = pc.call_function("index_in", [texts], known)
-    level = pc.fill_null(level, -1).to_numpy()
-    rows = np.flatnonzero(level >= 0)
-    out[rows, level[rows]] = 1.0
-
-
-def _time(field: Column, column: pa.ChunkedArray, out: Floats) -> None:
-    if not (pa.types.is_timestamp(column.type) or pa.types.is_null(column.type)):
-        raise SchemaError(f"column {field.name!r} is a time, but holds {_named(column.type)}")
-    micros = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
-    missing = micros.is_null().to_numpy()
-    angle = np.mod(pc.fill_null(micros, 0).to_numpy() / 1e6, DAY_S) / DAY_S * (2 * np.pi)
-    out[:, 0] = np.where(missing, np.nan, np.sin(angle))
-    out[:, 1] = np.where(missing, np.nan, np.cos(angle))
-
-
-_ENCODERS = {"numeric": _numeric, "boolean": _boolean, "categorical": _categorical, "time": _time}
+    return Encoder(schema).encode(frame)

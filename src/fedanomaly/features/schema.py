@@ -4,69 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from functools import cached_property
+from typing import Any, Literal
 
 from fedanomaly.errors import SchemaError
+from fedanomaly.features.column import Column, Kind, wrong
+from fedanomaly.features.document import parts_of
+from fedanomaly.features.window import Window
 from fedanomaly.types import item, item_int
 from fedanomaly.types.canonical import begin
 
-SCHEMA_VERSION = 1
-MOST_FEATURES = 2000
-Kind = Literal["numeric", "boolean", "categorical", "time"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One column of the data.
-
-    Parameters
-    ----------
-    name : str
-        Its name in the data.
-    kind : {"numeric", "boolean", "categorical", "time"}
-        A number; true or false; one of `levels`; a point in time, of which the
-        hour of day is used.
-    levels : tuple of str
-        The levels of a categorical column, one feature each. What is not among
-        them counts as none of them.
-    lower, upper : float, optional
-        Bounds of a numeric column; a reading outside is an error of the data.
-    """
-
-    name: str
-    kind: Kind
-    levels: tuple[str, ...] = ()
-    lower: float | None = None
-    upper: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise SchemaError("a column has no name")
-        if self.kind not in get_args(Kind):
-            raise _wrong(self.name, "has an unknown kind", f"use one of {', '.join(get_args(Kind))}")
-        if (self.kind == "categorical") != bool(self.levels):
-            raise _wrong(self.name, "must have levels if, and only if, it is categorical", "list its levels")
-        if len(set(self.levels)) != len(self.levels):
-            raise _wrong(self.name, "names a level twice", "list every level once")
-        bounds = [bound for bound in (self.lower, self.upper) if bound is not None]
-        if bounds and (self.kind != "numeric" or not all(math.isfinite(bound) for bound in bounds)):
-            raise _wrong(self.name, "has bounds that are not finite, or is not numeric", "correct or drop them")
-        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
-            raise _wrong(self.name, "has bounds that do not rise", "correct them")
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features that the column gives."""
-        if self.kind == "categorical":
-            return tuple(f"{self.name}={level}" for level in self.levels)
-        if self.kind == "time":
-            return (f"{self.name}:hour_sin", f"{self.name}:hour_cos")
-        return (self.name,)
+MOST_FEATURES = 10_000
+Role = Literal["numeric", "boolean", "text", "time", "events"]
+"""How a column of the data is read, whatever it is used for."""
+_ROLES: dict[Kind, Role] = {
+    "numeric": "numeric",
+    "boolean": "boolean",
+    "categorical": "text",
+    "time": "time",
+    "text": "text",
+    "events": "events",
+}
 
 
 @dataclass(frozen=True)
@@ -79,7 +40,15 @@ class Schema:
     Parameters
     ----------
     fields : tuple of Column
-        At least one; names differ.
+        Names differ.
+    windows : tuple of Window
+        Further features, of what the rows before say about an entity.
+
+    Raises
+    ------
+    SchemaError
+        If there is neither column nor window, two features have one name, or a
+        column is used in two ways that do not go together.
 
     Examples
     --------
@@ -91,38 +60,76 @@ class Schema:
     """
 
     fields: tuple[Column, ...]
+    windows: tuple[Window, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))
-        if not self.fields:
-            raise SchemaError("a schema needs at least one column")
-        twice = sorted(name for name, times in Counter(self.columns).items() if times > 1)
+        object.__setattr__(self, "windows", tuple(self.windows))
+        if not self.fields and not self.windows:
+            raise SchemaError("a schema needs at least one column or window")
+        twice = sorted(name for name, times in Counter(field.name for field in self.fields).items() if times > 1)
         if twice:
-            raise _wrong(twice[0], "is described twice", "keep one description")
+            raise wrong(twice[0], "is described twice", "keep one description")
+        _ = self.roles
         if self.n_features > MOST_FEATURES:
             raise SchemaError(
                 f"the schema gives {self.n_features} features, more than {MOST_FEATURES}",
                 hint="leave columns out, or keep the frequent levels only",
             )
+        twice = sorted(name for name, times in Counter(self.feature_names).items() if times > 1)
+        if twice:
+            raise SchemaError(
+                f"two features are named {twice[0]!r}", hint="rename a column, or give one of the windows a name"
+            )
 
-    @property
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """How every column that is read is read, by name: first the columns, then what only windows read."""
+        out: dict[str, Role] = {}
+        for name, role in self._uses():
+            if out.setdefault(name, role) != role:
+                raise wrong(name, f"is used as {out[name]} and as {role}", "give the data two columns")
+        return out
+
+    def _uses(self) -> list[tuple[str, Role]]:
+        out: list[tuple[str, Role]] = []
+        out.extend((field.name, _ROLES[field.kind]) for field in self.fields)
+        for window in self.windows:
+            out.extend((name, "text") for name in (*window.entity, *window.others))
+            out.append((window.time, "time"))
+            if window.value is not None:
+                out.append((window.value, "numeric"))
+        return out
+
+    @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns in the data."""
-        return tuple(field.name for field in self.fields)
+        """Names of all columns of the data that are read."""
+        return tuple(self.roles)
 
-    @property
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the encoded features."""
-        return tuple(name for field in self.fields for name in field.feature_names)
+        return tuple(name for part in (*self.fields, *self.windows) for name in part.feature_names)
 
-    @property
+    @cached_property
     def n_features(self) -> int:
         """Number of encoded features: the columns of the matrix."""
-        return sum(len(field.feature_names) for field in self.fields)
+        return len(self.feature_names)
+
+    @property
+    def version(self) -> int:
+        """The oldest version of the form that can say this schema; its text and its digest have that one."""
+        return max([2 if self.windows else 1, *(field.version for field in self.fields)])
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes."""
-        out = begin("schema") + item_int("format", SCHEMA_VERSION)
+        out = begin("schema") + item_int("format", self.version)
+        if self.version > 1:
+            # Sorted keys and the shortest decimal form of a float: one text for one value.
+            for label, parts in (("column", self.fields), ("window", self.windows)):
+                texts = (json.dumps(part.plain(), sort_keys=True, separators=(",", ":")) for part in parts)
+                out += b"".join(item(label, text.encode()) for text in texts)
+            return out
         for field in self.fields:
             out += item("name", field.name.encode()) + item("kind", field.kind.encode())
             out += b"".join(item("level", level.encode()) for level in field.levels)
@@ -130,14 +137,15 @@ class Schema:
                 out += item(label, b"" if bound is None else float(bound).hex().encode())
         return out
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes."""
         return hashlib.sha256(self.to_bytes()).digest()
 
     def to_json(self) -> str:
         """Return the schema as JSON."""
-        return json.dumps({"version": SCHEMA_VERSION, "columns": [_plain(field) for field in self.fields]})
+        out: dict[str, Any] = {"version": self.version, "columns": [field.plain() for field in self.fields]}
+        return json.dumps(out | ({"windows": [window.plain() for window in self.windows]} if self.windows else {}))
 
     @classmethod
     def from_json(cls, text: str) -> Schema:
@@ -152,13 +160,14 @@ class Schema:
             document = json.loads(text)
         except (ValueError, RecursionError):
             raise SchemaError("the schema is not JSON", hint="write it with `fedanomaly schema infer`") from None
-        return cls._of(document)
+        return cls(*parts_of(document))
 
     def to_toml(self) -> str:
         """Return the schema as TOML, for people to read and edit."""
-        lines = [f"version = {SCHEMA_VERSION}"]
-        for field in self.fields:
-            lines += ["", "[[columns]]"] + [f"{key} = {_toml(value)}" for key, value in _plain(field).items()]
+        lines = [f"version = {self.version}"]
+        for title, parts in (("columns", self.fields), ("windows", self.windows)):
+            for part in parts:
+                lines += ["", f"[[{title}]]"] + [f"{key} = {_toml(value)}" for key, value in part.plain().items()]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -174,47 +183,9 @@ class Schema:
             document = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise SchemaError(f"the schema is not TOML: {error}", hint="correct that line") from None
-        return cls._of(document)
-
-    @classmethod
-    def _of(cls, document: object) -> Schema:
-        if not isinstance(document, Mapping) or set(document) != {"version", "columns"}:
-            raise SchemaError("a schema has a version and columns, and nothing else")
-        if document["version"] != SCHEMA_VERSION:
-            raise SchemaError("the schema has a version that is not known here", hint="upgrade this installation")
-        if not isinstance(document["columns"], list):
-            raise SchemaError("the columns of a schema are a list")
-        return cls(tuple(_column(place, entry) for place, entry in enumerate(document["columns"], start=1)))
+        return cls(*parts_of(document))
 
 
-def _column(place: int, entry: object) -> Column:
-    known = {"name", "kind", "levels", "lower", "upper"}
-    if not isinstance(entry, Mapping) or not {"name", "kind"} <= set(entry) <= known:
-        raise SchemaError(
-            f"column {place} of the schema must have name and kind, and may have {', '.join(sorted(known))}"
-        )
-    levels, bounds = entry.get("levels", []), [entry[key] for key in ("lower", "upper") if key in entry]
-    texts = [entry["name"], entry["kind"]]
-    if not isinstance(levels, list) or not all(isinstance(text, str) for text in [*texts, *levels]):
-        raise SchemaError(f"column {place} of the schema: name, kind and levels are text")
-    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds):
-        raise SchemaError(f"column {place} of the schema: bounds are numbers")
-    numbers: dict[str, Any] = {key: float(entry[key]) for key in ("lower", "upper") if key in entry}
-    return Column(name=entry["name"], kind=entry["kind"], levels=tuple(levels), **numbers)
-
-
-def _plain(field: Column) -> dict[str, Any]:
-    out: dict[str, Any] = {"name": field.name, "kind": field.kind}
-    if field.levels:
-        out["levels"] = list(field.levels)
-    out.update({key: bound for key, bound in (("lower", field.lower), ("upper", field.upper)) if bound is not None})
-    return out
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 - text, a number, or a list of text
+def _toml(value: Any) -> str:  # noqa: ANN401 - text, a number, or a list of them
     # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _wrong(column: str, what: str, step: str) -> SchemaError:
-    return SchemaError(f"column {column!r} {what}", hint=step)

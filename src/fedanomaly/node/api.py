@@ -15,12 +15,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from fedanomaly import __version__
+from fedanomaly.detectors.quality import ALERT_BUDGET
 from fedanomaly.errors import CapacityError, ConfigError, DataError, FedAnomalyError, NotFoundError, UnavailableError
 from fedanomaly.node.guard import Guard
 from fedanomaly.node.health import add_health
 from fedanomaly.node.service import NodeService
 from fedanomaly.node.views import (
     DatasetView,
+    EvaluationView,
     EventsView,
     EventView,
     FailureView,
@@ -142,6 +144,16 @@ def _add_models(app: FastAPI, service: NodeService) -> None:
     def state(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:
         """Return the canonical bytes of a model's state."""
         return Response(service.models.load(name, version).state.to_bytes(), media_type=OCTETS)
+
+    @app.post("/v1/models/{name}/evaluations", operation_id="evaluate", status_code=202)
+    def evaluate(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> TrainView:
+        """Ask the federation to evaluate a model: every member scores its own held-out rows with its own copy."""
+        return TrainView(id=service.evaluate(name, version))
+
+    @app.get("/v1/models/{name}/evaluations/newest", operation_id="evaluation")
+    def evaluation(name: str, budget: Annotated[float, Query(gt=0, le=1)] = ALERT_BUDGET) -> EvaluationView:
+        """Return the newest evaluation of a model; precision and recall at an alert budget, a share of the rows."""
+        return service.evaluation(name, budget)
 
     @app.post(
         "/v1/models/{name}/score",

@@ -113,7 +113,7 @@ def restore(source: Path, folder: Path, passphrase: str, *, now_s: float | None 
         manifest = read_backup(source, unpacked, kind=KIND)
         if "node.toml" not in manifest.files or "keystore.json" not in manifest.files:
             raise DataError(f"{source.name} holds no keystore or no settings")
-        for name in ("epochs", "data", "models"):
+        for name in ("epochs", "data", "models", "evaluations"):
             make_folder(unpacked / name)
         home = Home(unpacked)
         generation = _make_clone(home, home.unlock(passphrase), now_s)
@@ -156,8 +156,8 @@ def _leave_out(copy: Path) -> None:
 
 
 def _kept(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the data sets and models: files that never change once they have their name."""
-    for folder in ("data", "models"):
+    """Yield the data sets, models and evaluations: files that never change once they have their name."""
+    for folder in ("data", "models", "evaluations"):
         for path in sorted((root / folder).rglob("*")):
             if path.is_file() and path.suffix in {".sealed", ".parquet", ".model"}:
                 yield path.relative_to(root).as_posix(), path

@@ -70,7 +70,9 @@ class PolicyFile(_FileSettings):
     identities: list[str] = Field(
         default=[], description="Public keys (hex) that a roster may hold; empty: whoever the coordinator enrolled."
     )
-    detectors: list[str] = Field(default=[], description="Detectors that may be trained; empty: all.")
+    detectors: list[str] = Field(
+        default=[], description='Detectors that may be trained, "evaluation" to let models be evaluated; empty: all.'
+    )
     datasets: list[str] = Field(default=[], description="Local data sets that may take part; empty: all.")
     max_upload_bytes: int = Field(
         default=256_000_000,

@@ -10,11 +10,12 @@ import hashlib
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from fedanomaly.errors import DataError, KeystoreError, NotFoundError
@@ -23,19 +24,21 @@ from fedanomaly.node.at_rest import EncryptedFiles, EncryptedWriter
 from fedanomaly.node.durable import make_folder
 from fedanomaly.node.encoding import conformed
 from fedanomaly.node.keystore import Keystore
+from fedanomaly.node.labels import TrainingLabels, Truth
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Contents, Registry, Snapshot
 from fedanomaly.node.row_digest import RowDigest, held_out, row_hashes
 from fedanomaly.node.sources import FileSource
 from fedanomaly.node.views import DatasetView
 from fedanomaly.storage import disk, sync_folder
-from fedanomaly.types import item
+from fedanomaly.types import Integers, item
 from fedanomaly.types.canonical import begin
 
 KEPT_SNAPSHOTS = 3
 """Snapshots of one name that stay, the newest included: a job may be training on an older one."""
 
-TRAIN, HOLDOUT, LABELS = "train.parquet", "holdout.parquet", "holdout-labels.parquet"
+TRAIN, TRAIN_LABELS = "train.parquet", "train-labels.parquet"
+HOLDOUT, LABELS = "holdout.parquet", "holdout-labels.parquet"
 
 Progress = Callable[[int], None]
 
@@ -69,7 +72,8 @@ class Plan:
     holdout_fraction : float
         Share of the rows that is held out, in [0, 0.5].
     label : str or None
-        Column whose values are kept apart, for evaluation only.
+        Column whose values are kept apart: for evaluation, and for detectors
+        that learn from labels.
     """
 
     schema: Schema
@@ -81,7 +85,7 @@ class Plan:
         if not 0.0 <= self.holdout_fraction <= 0.5:
             raise DataError("the share of rows that is held out must lie in [0, 0.5]")
         if self.label in self.schema.columns:
-            raise DataError(f"the label {self.label} is a feature of the schema", hint="a label is never trained on")
+            raise DataError(f"the label {self.label} is a feature of the schema", hint="a label is never a feature")
 
 
 class Datasets:
@@ -136,7 +140,7 @@ class Datasets:
                 shutil.rmtree(folder)
                 raise
             newest = contents.newest(name)
-            if newest is not None and newest.content == snapshot.content:
+            if newest is not None and _same(newest, snapshot):
                 shutil.rmtree(folder)
                 return Added(snapshot=newest, is_new=False)
             contents.snapshots.append(snapshot)
@@ -173,9 +177,24 @@ class Datasets:
                 return snapshot
         raise NotFoundError("the snapshot that this job began with is gone")
 
-    def train(self, snapshot: Snapshot) -> pa.Table:
-        """Return the rows to train on."""
-        return self._table(snapshot, TRAIN)
+    def train(self, snapshot: Snapshot) -> Iterator[pa.RecordBatch]:
+        """Yield the rows to train on, in the order of the file they came from."""
+        return self._files.batches(self._checked(snapshot, TRAIN))
+
+    def train_labels(self, snapshot: Snapshot) -> Integers:
+        """Return 1 for every anomaly among the rows to train on, else 0, in their order.
+
+        Raises
+        ------
+        DataError
+            If they have no labels that a detector can learn from.
+        """
+        if snapshot.labels is None:
+            raise DataError(
+                f"the training rows of the data set {snapshot.name} have no labels to learn from",
+                hint="add it with --label COLUMN: 0 is normal, anything else an anomaly, none is missing",
+            )
+        return self._table(snapshot, TRAIN_LABELS).column(0).to_numpy().astype(np.int64)
 
     def holdout(self, snapshot: Snapshot) -> pa.Table:
         """Return the held-out rows."""
@@ -194,11 +213,14 @@ class Datasets:
         return self._table(snapshot, LABELS).column(0).combine_chunks()
 
     def _table(self, snapshot: Snapshot, file: str) -> pa.Table:
+        return self._files.table(self._checked(snapshot, file))
+
+    def _checked(self, snapshot: Snapshot, file: str) -> Path:
         path = self._folder / snapshot.folder / file
         # Parquet's own encryption does not bind a file to its name.
         if not path.is_file() or FileSource(path).digest() != snapshot.files.get(file):
             raise KeystoreError(f"{file} of the data set {snapshot.name} was changed or removed")
-        return self._files.table(path)
+        return path
 
     def _write(
         self,
@@ -210,38 +232,54 @@ class Datasets:
         contents: Contents,
         progress: Progress,
     ) -> Snapshot:
-        trained, kept = RowDigest(), RowDigest()
+        trained, spelt_out, bare, kept = RowDigest(), RowDigest(), RowDigest(), RowDigest()
+        labels = TrainingLabels()
+        if plan.label is not None:
+            contents.labels[name] = plan.label
+        # Labels come later, and change: neither the split nor what makes rows the same rows follows them.
+        left_out = contents.labels.get(name)
+        if left_out in plan.schema.columns:
+            left_out = None
         with ExitStack() as stack:
             writers = _Writers(self._files, folder, plan, stack)
             for batch in source.batches():
-                hashes = row_hashes(batch)
-                fraction = 0.0 if plan.holdout else plan.holdout_fraction
-                out = held_out(hashes, fraction)
-                writers.train(batch.filter(pa.array(~out)))
-                writers.holdout(batch.filter(pa.array(out)))
-                trained.add([value for value, held in zip(hashes, out, strict=True) if not held])
-                kept.add([value for value, held in zip(hashes, out, strict=True) if held])
+                hashes = row_hashes(batch, left_out)
+                out = held_out(hashes, 0.0 if plan.holdout else plan.holdout_fraction)
+                inside, outside = batch.filter(pa.array(~out)), batch.filter(pa.array(out))
+                hashes = [value for value, held in zip(hashes, out, strict=True) if not held]
+                trained.add(hashes)
+                spelt_out.add(row_hashes(inside) if left_out in batch.schema.names else hashes)
+                bare.add(row_hashes(outside, left_out))
+                kept.add(row_hashes(outside))
+                writers.train(inside, labels.add(hashes, _label(inside, plan)))
+                writers.holdout(outside)
                 progress(batch.num_rows)
             for batch in plan.holdout.batches() if plan.holdout else ():
+                bare.add(row_hashes(batch, left_out))
                 kept.add(row_hashes(batch))
                 writers.holdout(batch)
                 progress(batch.num_rows)
             rows, holdout_rows = writers.rows(TRAIN), writers.rows(HOLDOUT)
+        if labels.digest is None:
+            (folder / TRAIN_LABELS).unlink(missing_ok=True)
         if rows == 0:
             raise DataError(f"{source.path.name} leaves no rows to train on")
         sync_folder(folder)
         return Snapshot(
             name=name,
-            generation=contents.generation_of(trained.digest),
+            generation=contents.generation_of(trained.digest, spelt_out.digest),
             folder=folder.name,
             schema=plan.schema.to_json(),
             schema_digest=plan.schema.digest,
             rows=rows,
             holdout_rows=holdout_rows,
             label=plan.label,
-            content=_content(plan, trained.digest, kept.digest),
+            content=_content(plan, trained.digest, kept.digest, labels.digest),
             files={path.name: FileSource(path).digest() for path in folder.iterdir()},
             added_at=time.time(),
+            holdout_generation=contents.generation_of(bare.digest, kept.digest),
+            holdout_digest=kept.digest,
+            labels=labels.digest,
         )
 
     def _remove_left_overs(self, contents: Contents) -> None:
@@ -261,8 +299,10 @@ class _Writers:
         self._stack = stack
         self._open: dict[str, EncryptedWriter] = {}
 
-    def train(self, batch: pa.RecordBatch) -> None:
+    def train(self, batch: pa.RecordBatch, truth: Truth | None) -> None:
         self._write(TRAIN, conformed(self._plan.schema, batch))
+        if truth is not None:
+            self._write(TRAIN_LABELS, pa.record_batch({"label": pa.array(truth.astype(np.int8))}))
 
     def holdout(self, batch: pa.RecordBatch) -> None:
         self._write(HOLDOUT, conformed(self._plan.schema, batch))
@@ -295,6 +335,15 @@ def view_of(snapshot: Snapshot) -> DatasetView:
     )
 
 
-def _content(plan: Plan, trained: bytes, kept: bytes) -> bytes:
+def _same(newest: Snapshot, added: Snapshot) -> bool:
+    return (newest.content, newest.holdout_generation) == (added.content, added.holdout_generation)
+
+
+def _label(batch: pa.RecordBatch, plan: Plan) -> pa.Array | None:
+    return batch.column(plan.label) if plan.label in batch.schema.names else None
+
+
+def _content(plan: Plan, trained: bytes, kept: bytes, labels: bytes | None) -> bytes:
     head = begin("data set") + item("schema", plan.schema.digest) + item("label", (plan.label or "").encode())
-    return hashlib.sha256(head + item("train", trained) + item("holdout", kept)).digest()
+    rows = item("train", trained) + item("holdout", kept) + item("labels", labels or b"")
+    return hashlib.sha256(head + rows).digest()

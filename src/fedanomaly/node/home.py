@@ -4,7 +4,8 @@ node.toml       settings of the machine       policy.toml     what the node acce
 keystore.json   identity and data key         token           opens the loopback API
 federation.json where it is enrolled          rows.sqlite     ledger, sealed
 epochs/         secrets of key epochs         data/           data sets, encrypted
-models/         trained models, sealed        lock, address   of the running node
+models/         trained models, sealed        evaluations/    of models, sealed
+lock, address   of the running node
 log.json        what was seen of the log      restored.json   if it came from a backup
 ca.pem          trusted for TLS, if the coordinator has an authority of its own
 """

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedanomaly.detectors import Detector, from_params
 from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
@@ -17,12 +18,16 @@ from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Snapshot
 from fedanomaly.protocol import JobRequest, Rows
-from fedanomaly.types import Floats, State, Statistics, Step, Total
+from fedanomaly.types import Floats, Integers, State, Statistics, Step, Total
 
 OnLocal = Callable[[JobRequest, str, float], None]
 """Called with a request, the name of a step, and the seconds that it took."""
 
+KEPT_BYTES = 1 << 26
+"""Encoded rows that take no more stay in memory, since every round reads them; others are encoded again each time."""
+
 _SNAPSHOT_ROW = "node/snapshot"
+_LABELS_ROW = "node/labels"
 
 
 class Learners:
@@ -65,6 +70,8 @@ class Learners:
         check_model_name(model)
         snapshot = self._datasets.newest(dataset)
         made = from_params(detector, params)
+        if made.learns_from_labels:
+            self._check_labels(snapshot)
         return JobRequest(
             request=request,
             model=model,
@@ -86,8 +93,10 @@ class Learners:
         """
         try:
             check_model_name(request.model)
-            snapshot = self._snapshot(request)
+            snapshot = self.snapshot_of(request)
             detector = detector_of(request)
+            if detector.learns_from_labels:
+                self._check_labels(snapshot)
         except RefusedError:
             raise
         except FedAnomalyError as error:
@@ -103,13 +112,23 @@ class Learners:
             snapshot,
             self._datasets,
             lambda step, seconds: self._on_local(request, step, seconds),
+            labels=(lambda: self._labels(snapshot)) if detector.learns_from_labels else None,
         )
 
     def schema_of(self, request: JobRequest) -> str:
         """Return the schema of a job's data set, as JSON."""
-        return self._snapshot(request).schema
+        return self.snapshot_of(request).schema
 
-    def _snapshot(self, request: JobRequest) -> Snapshot:
+    def snapshot_of(self, request: JobRequest) -> Snapshot:
+        """Return the snapshot that a job begins with, and ends with, over restarts.
+
+        Raises
+        ------
+        RefusedError
+            If the number of the request belongs to a job on another data set.
+        NotFoundError
+            If there is no such data set, or the snapshot is gone.
+        """
         kept = self._rows.get(_SNAPSHOT_ROW, request.request)
         if kept is not None:
             snapshot = self._datasets.of_folder(kept.decode("ascii"))
@@ -121,9 +140,35 @@ class Learners:
         self._rows.put([(_SNAPSHOT_ROW, request.request, snapshot.folder.encode("ascii"))])
         return snapshot
 
+    def _check_labels(self, snapshot: Snapshot) -> None:
+        """Refuse labels that are not there, or that have changed while their rows have not.
+
+        The guard against differencing is keyed by rows. Two sums over the same
+        rows and other labels would subtract to the rows whose labels changed.
+        """
+        if snapshot.labels is None:
+            raise RefusedError(
+                f"the training rows of the data set {snapshot.name} have no labels to learn from here",
+                hint="add it with --label COLUMN: 0 is normal, anything else an anomaly, none is missing",
+            )
+        if self._rows.get(_LABELS_ROW, _key(snapshot)) not in {None, snapshot.labels}:
+            raise RefusedError(
+                f"the rows of the data set {snapshot.name} were learnt from with other labels before",
+                hint="labels that change tell whose; add them together with new rows",
+            )
+
+    def _labels(self, snapshot: Snapshot) -> Integers:
+        if snapshot.labels is not None:
+            self._rows.put([(_LABELS_ROW, _key(snapshot), snapshot.labels)])
+        return self._datasets.train_labels(snapshot)
+
+
+def _key(snapshot: Snapshot) -> bytes:
+    return snapshot.generation.to_bytes(8, "little")
+
 
 class NodeLearner:
-    """One detector over one snapshot; the encoded rows live as long as this object.
+    """One detector over one snapshot; encoded rows, if they are few, live as long as this object.
 
     Parameters
     ----------
@@ -137,6 +182,8 @@ class NodeLearner:
         Where they lie.
     on_local : callable
         Told the name and the seconds of every statistic that was computed.
+    labels : callable or None
+        Gives the labels of the training rows; None for a detector that learns from none.
     """
 
     def __init__(
@@ -146,13 +193,16 @@ class NodeLearner:
         snapshot: Snapshot,
         datasets: Datasets,
         on_local: Callable[[str, float], None],
+        *,
+        labels: Callable[[], Integers] | None = None,
     ) -> None:
         self._detector = detector
         self._schema = schema
         self._snapshot = snapshot
         self._datasets = datasets
         self._on_local = on_local
-        self._train: Floats | None = None
+        self._labels = labels
+        self._kept: tuple[Floats, Integers | None] | None = None
 
     @property
     def generation(self) -> int:
@@ -166,34 +216,54 @@ class NodeLearner:
 
     def start(self) -> State:
         """Return the state before the first step; the same at every member."""
-        with _as_our_errors():
+        with as_our_errors():
             return self._detector.initial_state(self._schema.n_features)
 
     def next_step(self, state: State) -> Step | None:
         """Return what to sum next, or None once trained."""
-        with _as_our_errors():
+        with as_our_errors():
             return self._detector.next_step(state)
 
     def local(self, step: Step, state: State) -> Statistics:
-        """Return this node's plaintext statistic; the rows are read at the first call."""
+        """Return this node's plaintext statistic: the sum of those of its batches of rows."""
         began = time.monotonic()
-        with _as_our_errors():
-            if self._train is None:
-                self._train = encode(self._schema, self._datasets.train(self._snapshot))
-            statistics = self._detector.local(step, self._train, state)
+        with as_our_errors():
+            total: dict[str, npt.NDArray[np.generic]] = {}
+            for rows, labels in self._training():
+                for name, part in self._detector.local(step, rows, state, labels).items():
+                    total[name] = np.add(total[name], part) if name in total else np.asarray(part)
         self._on_local(step.name, time.monotonic() - began)
-        return statistics
+        return total
+
+    def _training(self) -> Iterator[tuple[Floats, Integers | None]]:
+        """Yield encoded training rows and their labels, in the order of the file."""
+        if self._kept is None and self._snapshot.rows * self._schema.n_features * 8 <= KEPT_BYTES:
+            batches = list(self._encoded())
+            labels = None if self._labels is None else np.concatenate([part for _, part in batches if part is not None])
+            self._kept = np.concatenate([rows for rows, _ in batches]), labels
+        yield from self._encoded() if self._kept is None else (self._kept,)
+
+    def _encoded(self) -> Iterator[tuple[Floats, Integers | None]]:
+        labels = None if self._labels is None else self._labels()
+        at = 0
+        for batch in self._datasets.train(self._snapshot):
+            part = None if labels is None else labels[at : at + batch.num_rows]
+            at += batch.num_rows
+            yield encode(self._schema, batch), part
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state."""
-        with _as_our_errors():
+        with as_our_errors():
             return self._detector.merge(step, total, state)
 
     def scores_are_finite(self, state: State) -> bool:
         """Whether the trained detector gives finite scores on the held-out rows."""
-        with _as_our_errors():
-            held_out = encode(self._schema, self._datasets.holdout(self._snapshot))
-            return bool(np.isfinite(self._detector.with_state(state).anomaly_scores(held_out)).all())
+        with as_our_errors():
+            trained = self._detector.with_state(state)
+            return all(
+                bool(np.isfinite(trained.anomaly_scores(encode(self._schema, batch))).all())
+                for batch in self._datasets.holdout(self._snapshot).to_batches()
+            )
 
 
 def detector_of(request: JobRequest) -> Detector:
@@ -239,7 +309,7 @@ def canonical_params(params: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _as_our_errors() -> Iterator[None]:
+def as_our_errors() -> Iterator[None]:
     """Turn what numerical code raises into an error of ours; its text may quote values."""
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -112,12 +113,15 @@ class ModelStore:
         Where they lie.
     keystore : Keystore
         Gives the key that seals them.
+    kind : str, default="model"
+        What lies there: models, or the evaluations of models under their names.
     """
 
-    def __init__(self, folder: Path, keystore: Keystore) -> None:
+    def __init__(self, folder: Path, keystore: Keystore, kind: str = "model") -> None:
         make_folder(folder)
         self._folder = folder
-        self._sealer = Sealer(keystore, "models")
+        self._kind = kind
+        self._sealer = Sealer(keystore, f"{kind}s")
         self._lock = threading.Lock()
 
     def add(self, lineage: Lineage, state: State) -> Lineage:
@@ -153,6 +157,11 @@ class ModelStore:
         names = sorted(path.name for path in self._folder.iterdir() if path.is_dir())
         return [self.load(name).lineage for name in names if self._versions(name)]
 
+    def all(self, name: str) -> Iterator[Model]:
+        """Yield every version of a model, the newest first; none if there is no such model."""
+        for version, _ in reversed(self._versions(name)):
+            yield self.load(name, version)
+
     def load(self, name: str, version: int | None = None) -> Model:
         """Return a model, the newest version unless another is asked for.
 
@@ -166,7 +175,7 @@ class ModelStore:
         known = dict(self._versions(name))
         chosen = version or max(known, default=0)
         if chosen not in known:
-            raise NotFoundError(f"this node has no model {name}" + (f" of version {version}" if version else ""))
+            raise NotFoundError(f"this node has no {self._kind} {name}" + (f" of version {version}" if version else ""))
         path = self._path(name, chosen, known[chosen])
         try:
             reader = Reader(self._sealer.open(f"{name}/{path.name}", path.read_bytes()))

@@ -41,13 +41,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rows, holdout_rows : int
         Rows to train on and rows held out.
     label : str or None
-        Column whose values lie apart, for evaluation only.
+        Column whose values lie apart; no feature.
     content : bytes
         Digest of everything that was asked for; equal: nothing to do.
     files : dict of str to bytes
         SHA-256 of every file of the folder.
     added_at : float
         Unix seconds.
+    holdout_generation : int
+        Number of its held-out rows, whatever their labels, from the same counter:
+        evaluations sum over them. 0 where the data set was added before there were any.
+    holdout_digest : bytes
+        Digest of its held-out rows with their labels.
+    labels : bytes or None
+        Digest of the anomalies among the training rows, 32 bytes; None where
+        these have no labels that a detector can learn from.
     """
 
     name: str
@@ -61,6 +69,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     content: bytes
     files: dict[str, bytes]
     added_at: float
+    holdout_generation: int = 0
+    holdout_digest: bytes = b""
+    labels: bytes | None = None
 
 
 class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -76,20 +87,32 @@ class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Generation of every set of rows that was ever added, by its digest (hex).
     snapshots : list of Snapshot
         Oldest first.
+    labels : dict of str to str
+        Column of labels that was last named for a data set, by its name.
     """
 
     version: int = VERSION
     counter: int = 0
     generations: dict[str, int] = {}
     snapshots: list[Snapshot] = []
+    labels: dict[str, str] = {}
 
-    def generation_of(self, rows: bytes) -> int:
-        """Return the generation of a set of rows; new rows get a new one."""
-        key = rows.hex()
-        if key not in self.generations:
+    def generation_of(self, *rows: bytes) -> int:
+        """Return the generation of a set of rows; new rows get a new one.
+
+        Parameters
+        ----------
+        *rows : bytes
+            Digests of the set: with labels left out first, then as it is where no
+            label is named. It is known by any of them from now on.
+        """
+        known = [self.generations[digest.hex()] for digest in rows if digest.hex() in self.generations]
+        if not known:
             self.counter += 1
-            self.generations[key] = self.counter
-        return self.generations[key]
+            known = [self.counter]
+        for digest in rows:
+            self.generations.setdefault(digest.hex(), known[0])
+        return known[0]
 
     def newest(self, name: str) -> Snapshot | None:
         """Return the newest snapshot of a name, or None."""

@@ -2,8 +2,8 @@
 
 The guard against differencing is keyed by rows (CRYPTO.md, section 2), so the
 same rows must be recognised again: in another order, as CSV or Parquet, under
-another schema, with or without a label column in use. Every row is hashed over
-all columns of its file; a set of rows has the sum of its hashes modulo 2^256
+another schema, with other labels. Every row is hashed over all columns of its
+file but the labels; a set of rows has the sum of its hashes modulo 2^256
 (Bellare and Micciancio 1997, AdHash). That is no commitment against the owner
 of the rows, who is the one person here with no reason to cheat.
 """
@@ -50,10 +50,11 @@ class RowDigest:
         return (self._sum % _MODULUS).to_bytes(DIGEST_BYTES, "little")
 
 
-def row_hashes(batch: pa.RecordBatch) -> list[bytes]:
-    """Return the SHA-256 of every row; the order of the columns does not matter."""
-    names = sorted(batch.schema.names)
-    cells = np.column_stack([_cells(batch.column(name)) for name in names]) if names else np.empty((0, 0), np.uint64)
+def row_hashes(batch: pa.RecordBatch, label: str | None = None) -> list[bytes]:
+    """Return the SHA-256 of every row; the order of the columns does not matter, nor does that named `label`."""
+    names = sorted(name for name in batch.schema.names if name != label)
+    columns = [_cells(batch.column(name)) for name in names]
+    cells = np.column_stack(columns) if names else np.empty((batch.num_rows, 0), np.uint64)
     head = begin("row of a data set") + b"".join(item("column", name.encode()) for name in names)
     start = hashlib.sha256(head)
     hashes = []

@@ -16,8 +16,10 @@ import time
 from typing import Any
 
 from fedanomaly import __version__
+from fedanomaly.detectors.evaluation import EVALUATION
 from fedanomaly.errors import ConfigError, DivergedError, FedAnomalyError, StorageError, UnavailableError
 from fedanomaly.node.datasets import Datasets
+from fedanomaly.node.evaluator import Evaluators
 from fedanomaly.node.events import Feed
 from fedanomaly.node.home import Home
 from fedanomaly.node.keystore import Keystore
@@ -27,8 +29,8 @@ from fedanomaly.node.metrics import Metrics
 from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
-from fedanomaly.node.views import JobView, StatusView, jobs_of
-from fedanomaly.protocol import Entry, Job, JobEnd, JobRequest, JobState, Member, Post
+from fedanomaly.node.views import EvaluationView, JobView, StatusView, evaluation_view, jobs_of
+from fedanomaly.protocol import Entry, Job, JobEnd, JobRequest, JobState, Learner, Member, Post
 from fedanomaly.storage import SealedRows
 from fedanomaly.types import State
 
@@ -82,18 +84,20 @@ class NodeService:
         self.feed = Feed(watch=self.metrics.happened)
         self.datasets = Datasets(home.root / "data", keystore)
         self.models = ModelStore(home.root / "models", keystore)
+        self.evaluations = ModelStore(home.root / "evaluations", keystore, kind="evaluation")
         self._membership = membership
         self._identity = keystore.public_key
         self._poll_wait_s = home.config.poll_wait_s
         self._rows = SealedRows(home.root / "rows.sqlite", keystore.key_for("ledger"))
         self._learners = Learners(self.datasets, self._rows, self._on_local)
+        self._evaluators = Evaluators(self.datasets, self.models, self._learners, self._rows, self._on_local)
         self._member = Member(
             signer=keystore,
             coordinator=membership.coordinator,
             federation=membership.federation,
             vault=SealedVault(home.root / "epochs", keystore),
             rows=self._rows,
-            learners=self._learners,
+            learners=self._learner,
             policy=home.policy,
             boot=os.urandom(BOOT_BYTES),
             entropy=os.urandom,
@@ -144,13 +148,41 @@ class NodeService:
         FedAnomalyError
             If this node itself could not take part, or nobody answers.
         """
-        request = self._learners.request(
-            model=model, dataset=dataset, detector=detector, params=params, request=os.urandom(REQUEST_BYTES)
+        return self._ask(
+            self._learners.request(
+                model=model, dataset=dataset, detector=detector, params=params, request=os.urandom(REQUEST_BYTES)
+            )
         )
+
+    def evaluate(self, model: str, version: int | None = None) -> str:
+        """Ask the federation to evaluate a model, and return the id of the job.
+
+        Raises
+        ------
+        FedAnomalyError
+            If this node itself could not take part, or nobody answers.
+        """
+        return self._ask(self._evaluators.request(model=model, version=version, request=os.urandom(REQUEST_BYTES)))
+
+    def evaluation(self, model: str, budget: float) -> EvaluationView:
+        """Return the newest evaluation of a model, and how far this node's rows are from the others'.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none.
+        """
+        found = self.evaluations.load(model)
+        return evaluation_view(found, self._evaluators.drift(found), budget)
+
+    def _ask(self, request: JobRequest) -> str:
         if isinstance(self._trouble, DivergedError):
             raise self._trouble
         self._send(self._member.request(request))
         return request.request.hex()
+
+    def _learner(self, request: JobRequest) -> Learner:
+        return self._evaluators(request) if request.detector == EVALUATION else self._learners(request)
 
     # Its life.
 
@@ -295,16 +327,18 @@ class NodeService:
                 self._kept.add(request.request)
 
     def _keep_model(self, job: Job, request: JobRequest, state: State) -> None:
-        if self.models.has(request.model, request.request.hex()):
+        store = self.evaluations if request.detector == EVALUATION else self.models
+        if store.has(request.model, request.request.hex()):
             return
         try:
-            lineage = self.models.add(self._lineage(job, request), state)
+            lineage = store.add(self._lineage(job, request), state)
         except StorageError:
             raise  # tried again at the next turn
         except FedAnomalyError as error:
             self.feed.problem("model-lost", model=request.model, job=request.request.hex(), error=str(error))
             return
-        self.feed.add("model-kept", model=lineage.name, model_version=lineage.version, job=lineage.request)
+        name = "evaluation-kept" if request.detector == EVALUATION else "model-kept"
+        self.feed.add(name, model=lineage.name, model_version=lineage.version, job=lineage.request)
 
     def _lineage(self, job: Job, request: JobRequest) -> Lineage:
         transcript = self._member.transcript

@@ -32,7 +32,8 @@ min_threshold = 2
 # Every organisation reads out its own (`identity` of: fedanomaly node status --json), over another channel.
 identities = []
 
-# Detectors and local data sets that may take part; empty: all.
+# Detectors and local data sets that may take part; empty: all. Where detectors are listed, "evaluation" is
+# wanted among them for models to be evaluated.
 detectors = []
 datasets = []
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict
 
-from fedanomaly.node.models import Lineage
+from fedanomaly.node.models import Lineage, Model
 from fedanomaly.protocol import Job, JobRequest, Round, Transcript
 from fedanomaly.transport import plain_text
+
+if TYPE_CHECKING:
+    from fedanomaly.detectors.drift import Drift
 
 MAX_REASON = 4000
 """Room for the reasons of many members."""
@@ -130,6 +133,52 @@ class ScoresView(View):
     threshold: float
 
 
+class FigureView(View):
+    """A figure; the exact one is at most `bound` from `value`."""
+
+    value: float
+    bound: float
+
+
+class BandView(View):
+    """The share of anomalies between two quantiles of the score."""
+
+    above: float
+    upto: float
+    rows: int
+    share: FigureView
+
+
+class DriftView(View):
+    """How far this node's held-out rows are from those of all others, in one feature or in the score."""
+
+    name: str
+    psi: float | None
+    wasserstein: float | None
+    word: str
+
+
+class EvaluationView(View):
+    """What an evaluation has opened, over the labelled rows of all members; null where a class is missing."""
+
+    model: str
+    model_state: str
+    requested_by: str
+    members: list[str]
+    request: str
+    ended_at: float
+    rows: int
+    anomalies: int
+    budget: float
+    alerts: int
+    auroc: FigureView | None
+    average_precision: FigureView | None
+    precision: FigureView | None
+    recall: FigureView | None
+    calibration: list[BandView]
+    drift: list[DriftView] | None
+
+
 class EventView(View):
     """One line of the feed."""
 
@@ -166,6 +215,25 @@ def model_view(lineage: Lineage) -> ModelView:
     told = msgspec.to_builtins(lineage)
     schema = told.pop("schema")
     return ModelView.model_validate({**told, "feature_schema": schema})
+
+
+def evaluation_view(evaluation: Model, drift: list[Drift] | None, budget: float) -> EvaluationView:
+    """Return what the API tells about an evaluation."""
+    from fedanomaly.detectors.evaluation import quality_from  # noqa: PLC0415 - scikit-learn only when it is needed
+
+    told = evaluation.lineage
+    return EvaluationView.model_validate(
+        {
+            **quality_from(evaluation.state, budget=budget).to_dict(),
+            "model": told.name,
+            "model_state": evaluation.state.params["state"],
+            "requested_by": told.requested_by,
+            "members": told.rounds[0].members,
+            "request": told.request,
+            "ended_at": told.ended_at,
+            "drift": None if drift is None else [row.to_dict() for row in drift],
+        }
+    )
 
 
 def jobs_of(transcript: Transcript, me: bytes, step_names: dict[tuple[str, int], str]) -> list[JobView]:

@@ -114,7 +114,8 @@ class Policy:
         enrolled. Pin them where the coordinator is not trusted to invite: t
         members that it made up itself could open a contribution together.
     detectors : tuple of str
-        Detectors that may be trained; empty: all that are known here.
+        Detectors that may be trained, and ``"evaluation"`` where models may be
+        evaluated; empty: all that are known here.
     datasets : tuple of str
         Local data sets that may take part; empty: all.
     max_message_bytes : int

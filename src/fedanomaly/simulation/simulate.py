@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from sklearn.base import clone
 
 from fedanomaly.detectors import Detector
 from fedanomaly.errors import DataError, ProtocolError, ShapeError
-from fedanomaly.protocol import Job, JobRequest, JobState, Settings
+from fedanomaly.protocol import Job, JobRequest, JobState, Learner, Settings
 from fedanomaly.simulation.federation import Federation, Party
 from fedanomaly.types import Floats, State, Statistics, Step, Total
 from fedanomaly.types.canonical import begin, item_int
@@ -54,13 +55,18 @@ class ArrayLearner:
         Parameters; it is not changed.
     rows : float64 array of shape (n_samples, n_features)
         The organisation's own data.
+    labels : array-like of shape (n_samples,), optional
+        For detectors that learn from them.
     generation : int
         Counter of the data snapshot.
     """
 
-    def __init__(self, detector: Detector, rows: Floats, generation: int = 1) -> None:
+    def __init__(
+        self, detector: Detector, rows: Floats, labels: npt.ArrayLike | None = None, generation: int = 1
+    ) -> None:
         self._detector = _copy(detector)
         self._rows = rows
+        self._labels = labels
         self.generation = generation
         self.schema = matrix_schema(rows.shape[1])
 
@@ -74,7 +80,7 @@ class ArrayLearner:
 
     def local(self, step: Step, state: State) -> Statistics:
         """Return the statistic of these rows."""
-        return self._detector.local(step, self._rows, state)
+        return self._detector.local(step, self._rows, state, self._labels)
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state."""
@@ -99,9 +105,28 @@ def request_for(detector: Detector, *, model: str, dataset: str, schema: bytes) 
         dataset=dataset,
         detector=detector.name,
         version=detector.version,
-        params=json.dumps(detector.params(), sort_keys=True, separators=(",", ":"), allow_nan=False),
+        params=canonical(detector.params()),
         schema=schema,
     )
+
+
+def canonical(params: Mapping[str, Any]) -> str:
+    """Return parameters as canonical JSON, as a request holds them."""
+    return json.dumps(dict(params), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def arrays_of(parts: Sequence[npt.ArrayLike]) -> list[Floats]:
+    """Return the rows of every organisation as numbers.
+
+    Raises
+    ------
+    DataError
+        If the parts cannot be used; what is wrong with which part is said.
+    """
+    arrays = [_numbers(number, part) for number, part in enumerate(parts)]
+    if any(array.ndim != 2 or array.shape[1] != arrays[0].shape[1] for array in arrays):
+        raise ShapeError("every part must be an array of shape (n_samples, n_features) with the same columns")
+    return arrays
 
 
 def _numbers(number: int, part: npt.ArrayLike) -> Floats:
@@ -114,7 +139,63 @@ def _numbers(number: int, part: npt.ArrayLike) -> Floats:
     return rows
 
 
-def simulate(detector: Detector, parts: Sequence[npt.ArrayLike], *, decryption_threshold: int = 2) -> Run:
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a job over several learners has opened.
+
+    Parameters
+    ----------
+    state : State
+        The same at every member.
+    rounds : int
+        Rounds that were opened and accepted.
+    bytes_up : int
+        Bytes that the member with the largest upload sent, set-up included.
+    """
+
+    state: State
+    rounds: int
+    bytes_up: int
+
+
+def run_job(learners: Sequence[Callable[[], Learner]], request: JobRequest, *, decryption_threshold: int) -> Opened:
+    """Run one job to its end, under encryption, one member for each learner.
+
+    Parameters
+    ----------
+    learners : sequence of callable
+        Each returns the learner of one organisation.
+    request : JobRequest
+        What is asked for.
+    decryption_threshold : int
+        Up to this number less one may collude.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer than three learners, or the threshold does not fit.
+    DataError
+        If one of them cannot take part.
+    """
+    settings = Settings(name="simulation", members=len(learners), threshold=decryption_threshold)
+    parties = [Party(f"part {number}", lambda _, make=make: make()) for number, make in enumerate(learners)]
+    federation = Federation(settings, parties)
+    try:
+        federation.enrol()
+        job = federation.train(request)
+        state = _state_of(federation, job)
+    finally:
+        federation.close()
+    return Opened(state=state, rounds=len(job.accepted), bytes_up=max(party.bytes_up for party in parties))
+
+
+def simulate(
+    detector: Detector,
+    parts: Sequence[npt.ArrayLike],
+    labels: Sequence[npt.ArrayLike] | None = None,
+    *,
+    decryption_threshold: int = 2,
+) -> Run:
     """Train a detector over several organisations' data under threshold encryption.
 
     One process plays the coordinator and all members; keys, envelopes,
@@ -126,6 +207,8 @@ def simulate(detector: Detector, parts: Sequence[npt.ArrayLike], *, decryption_t
         What to train; it is not changed.
     parts : sequence of array-likes of shape (n_samples_i, n_features)
         One for each organisation, at least three.
+    labels : sequence of array-likes of shape (n_samples_i,), optional
+        For detectors that learn from them: 0 is normal, anything else an anomaly.
     decryption_threshold : int, default=2
         Up to this number less one may collude with the coordinator and learn
         nothing beyond the sums.
@@ -152,30 +235,28 @@ def simulate(detector: Detector, parts: Sequence[npt.ArrayLike], *, decryption_t
     >>> run.max_abs_difference
     0.0
     """
-    arrays = [_numbers(number, part) for number, part in enumerate(parts)]
-    if any(array.ndim != 2 or array.shape[1] != arrays[0].shape[1] for array in arrays):
-        raise ShapeError("every part must be an array of shape (n_samples, n_features) with the same columns")
-    settings = Settings(name="simulation", members=len(arrays), threshold=decryption_threshold)
-    parties = [
-        Party(f"part {number}", lambda _, array=array: ArrayLearner(detector, array))
-        for number, array in enumerate(arrays)
-    ]
-    federation = Federation(settings, parties)
-    try:
-        federation.enrol()
-        request = request_for(detector, model="model", dataset="part", schema=matrix_schema(arrays[0].shape[1]))
-        job = federation.train(request)
-        state = _state_of(federation, job)
-    finally:
-        federation.close()
-    trained = _copy(detector).with_state(state)
+    arrays = arrays_of(parts)
+    if detector.learns_from_labels and labels is None:
+        raise DataError(
+            f"{detector.name} learns from labels, and there are none", hint="pass labels: one array for each part"
+        )
+    marks = [None] * len(arrays) if labels is None else list(labels)
+    if len(marks) != len(arrays):
+        raise ShapeError(f"labels of {len(marks)} parts for {len(arrays)} parts")
+    schema = matrix_schema(arrays[0].shape[1] if arrays else 0)
+    opened = run_job(
+        [partial(ArrayLearner, detector, array, y) for array, y in zip(arrays, marks, strict=True)],
+        request_for(detector, model="model", dataset="part", schema=schema),
+        decryption_threshold=decryption_threshold,
+    )
+    trained = _copy(detector).with_state(opened.state)
     whole = np.vstack(arrays)
-    pooled = _copy(detector).fit(whole)
+    pooled = _copy(detector).fit(whole, None if labels is None else np.concatenate([np.asarray(y) for y in labels]))
     difference = np.abs(trained.anomaly_scores(whole) - pooled.anomaly_scores(whole))
     return Run(
         detector=trained,
-        rounds=len(job.accepted),
-        bytes_up=max(party.bytes_up for party in parties),
+        rounds=opened.rounds,
+        bytes_up=opened.bytes_up,
         max_abs_difference=float(difference.max()),
     )
 

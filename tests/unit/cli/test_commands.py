@@ -49,7 +49,8 @@ def test_a_failure_ends_the_process_with_its_code_and_what_to_do(process):
     [
         "coordinator init", "coordinator invite", "coordinator run", "coordinator new-epoch", "coordinator status",
         "demo", "node init", "node enrol", "node run", "node status",
-        "schema infer", "schema check", "data add", "data list", "train", "score", "models", "cost", "explain",
+        "schema infer", "schema check", "data add", "data list", "train", "score", "evaluate", "models", "cost",
+        "explain",
     ],
 )  # fmt: skip
 def test_every_command_helps_with_an_example(fedanomaly, command):
@@ -279,12 +280,12 @@ def test_an_invitation_that_is_none_is_refused(fedanomaly, node):
     assert "an invitation starts with" in fedanomaly("node", "enrol", "-", "--home", node, code=1).stderr
 
 
-@pytest.mark.parametrize("detector", ["loda", "mahalanobis"])
+@pytest.mark.parametrize("detector", ["loda", "mahalanobis", "logistic_regression"])
 def test_the_cost_of_a_job_is_known_before_it(fedanomaly, schema, detector):
     asked = ["cost", "--rows", "50000", "--detector", detector, "--members", "4", "--threshold", "3"]
     told = json.loads(fedanomaly(*asked, "--features", "4", "--json").stdout)
 
-    assert told["steps"][0]["name"] == "scale/rows"
+    assert told["steps"][0]["name"] == "rows/all"
     assert all(step["message_bytes"] > 0 and step["seconds"] > 0 for step in told["steps"])
     assert told["contribution_bytes_per_member"] == sum(step["message_bytes"] for step in told["steps"])
     said = fedanomaly(*asked, "--schema", schema).stdout

@@ -26,9 +26,9 @@ def test_training_shows_its_rounds_and_ends_with_a_model(fedanomaly, home):
     ran = fedanomaly("train", "payments", "--detector", "mahalanobis", "--model", "shown", "--home", home)
 
     assert re.search(
-        r"^round 0  scale/rows  accepted: \d numbers of north, east, south, \d+ B each$", ran.stderr, re.MULTILINE
+        r"^round 0  rows/all  accepted: \d numbers of north, east, south, \d+ B each$", ran.stderr, re.MULTILINE
     )
-    assert ran.stderr.count("scale/rows") == 1
+    assert ran.stderr.count("rows/all") == 1
     assert "accepted (trained), ready: north, east, south" in ran.stderr
     assert ran.stdout.startswith("model shown version 1: mahalanobis, ")
 
@@ -104,6 +104,7 @@ def test_rows_are_scored_and_held_against_labels(fedanomaly, home, rows, tmp_pat
     said = fedanomaly("score", "payments", rows, "--home", home).stdout
     assert "rows       400" in said
     assert "the most anomalous rows" in said
+    assert re.search(r"outlier +(amount|age) [\d.-]+ is [\d.]+ robust deviations above the median of ", said)
 
     told = json.loads(
         fedanomaly("score", "payments", rows, "--evaluate", "--label", "fraud", "--home", home, "--json").stdout
@@ -155,3 +156,29 @@ def test_models_of_a_stopped_node_are_there_as_well(fedanomaly, trained, rows):
 
     assert "payments" in fedanomaly("models", "--home", east).stdout
     assert "rows       400" in fedanomaly("score", "payments", rows, "--home", east).stdout
+
+
+def test_a_model_is_evaluated_with_the_federation(fedanomaly, home):
+    said = fedanomaly("evaluate", "payments", "--budget", "0.05", "--home", home)
+    assert re.search(r"^round 0  evaluation/histograms  accepted", said.stderr, re.MULTILINE)
+    assert re.search(r"^quality    AUROC 0\.\d{4}( ±0\.\d{4})?, average precision 0\.\d{4}", said.stdout, re.MULTILINE)
+    assert "5 % alerts" in said.stdout
+    assert "drift      " in said.stdout
+
+    told = json.loads(fedanomaly("evaluate", "payments", "--last", "--home", home, "--json").stdout)
+    assert told["members"] == ["north", "east", "south"]
+    assert told["budget"] == 0.005
+    assert [band["upto"] for band in told["calibration"]][-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["unknown"], "no model unknown"),
+        (["unknown", "--last"], "no evaluation unknown"),
+        (["payments", "--last", "--version", "1"], "leave --version out"),
+        (["payments", "--last", "--budget", "7"], "budget"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(fedanomaly, home, arguments, said):
+    assert said in fedanomaly("evaluate", *arguments, "--home", home, code=1).stderr

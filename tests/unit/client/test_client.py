@@ -2,10 +2,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import fedanomaly as fa
 from fedanomaly.client import Client
+from fedanomaly.client.models import Model
+from fedanomaly.detectors import from_params
 from fedanomaly.errors import (
     ConfigError,
     FedAnomalyError,
@@ -15,6 +18,7 @@ from fedanomaly.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from fedanomaly.features import Column, Schema, encode
 from tests.unit.node.federation import payments
 
 
@@ -77,6 +81,27 @@ def test_a_score_is_explained_by_feature(node):
     assert model.features[:2] == ("amount", "age")
     np.testing.assert_allclose(shares.sum(axis=1), model.score(rows))
     np.testing.assert_array_equal(model.detector.predict(model.encode(rows)), model.predict(rows))
+
+
+def test_a_score_has_reasons_in_the_units_of_the_columns(node):
+    model, rows = node.model("payments"), payments(5, 100)
+    far = int(model.score(rows).argmax())
+
+    told = model.reasons(rows, most=2)
+
+    assert len(told) == 100
+    assert any(sentence.startswith(f"amount {rows['amount'][far].as_py():.6g} is ") for sentence in told[far])
+    assert max(map(len, told)) == 2
+
+
+def test_readings_behind_logarithms_are_told_in_their_unit():
+    schema = Schema((Column(name="amount", kind="numeric", transform="log"),))
+    table = pa.table({"amount": np.random.default_rng(0).lognormal(4, 1, 999)})
+    state = from_params("ecod").fit(encode(schema, table)).state_
+
+    model = Model({"feature_schema": schema.to_json()}, state.to_bytes())
+
+    assert model.reasons(pa.table({"amount": [90_000.0]}))[0][0].startswith("amount 90000 is 7.")
 
 
 @pytest.mark.parametrize("library", ["to_pandas", "polars"])

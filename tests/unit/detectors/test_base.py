@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fedanomaly.detectors import Loda, Mahalanobis, from_params, registry
-from fedanomaly.detectors.contract import history, opened
+from fedanomaly.detectors.contract import history, marks, opened
 from fedanomaly.errors import (
     ConfigError,
     DataError,
@@ -18,7 +18,9 @@ ROWS = np.random.default_rng(0).normal(size=(60, 3))
 
 
 def test_registry_finds_every_detector_by_name():
-    assert registry() == {"loda": Loda, "mahalanobis": Mahalanobis}
+    assert registry()["loda"] is Loda
+    assert registry()["mahalanobis"] is Mahalanobis
+    assert all(kind.name == name for name, kind in registry().items())
 
 
 def test_params_give_the_same_detector_back():
@@ -83,24 +85,20 @@ def test_a_state_of_other_parameters_is_refused():
         Mahalanobis(ridge=0.2).with_state(Mahalanobis().fit(ROWS).state_)
 
 
-def test_widest_steps_fit_as_many_rows_as_members_may_bring():
-    # Bits follow from the opened row count; 250 members with 2^32 rows each.
-    for name in registry():
-        detector = from_params(name)
-        state = detector.initial_state(4)
-        seen = []
-        while (step := detector.next_step(state)) is not None:
-            quantiser = Quantiser(step=step, members=250)
-            seen.append(quantiser.field_bits)
-            many = {field.name: np.zeros(field.shape, dtype=np.int64) for field in step.fields}
-            if step.name == "scale/rows":
-                many["rows"] += 250 * ((1 << 32) - 1)
-            elif step.name == "scale/0":
-                many["counts"][:, 150:230] = 1 << 32
-            elif step.fields[0].name == "counts":
-                many["counts"][..., 10:200] = 1 << 32
-            state = detector.merge(step, Total(step, many, 250, 0), state)
-        assert max(seen) <= 60
+@pytest.mark.parametrize("name", registry())
+def test_steps_fit_as_many_rows_as_members_may_bring(name):
+    # Statistics are sums: those of many copies of a few rows are a multiple of theirs, offsets included.
+    copies = 250 * ((1 << 32) - 1) // len(ROWS)
+    detector = from_params(name)
+    state = detector.initial_state(ROWS.shape[1])
+    while (step := detector.next_step(state)) is not None:
+        assert Quantiser(step=step, members=250).field_bits <= 60
+        statistics = detector.local(step, ROWS, state, marks(ROWS))
+        many = {
+            field.name: np.rint(np.asarray(statistics[field.name]) / field.resolution).astype(np.int64) * copies
+            for field in step.fields
+        }
+        state = detector.merge(step, Total(step, many, copies, 0), state)
 
 
 def test_the_threshold_means_the_same_at_every_member():
@@ -118,9 +116,9 @@ def test_opened_sums_that_a_liar_spoilt_end_in_our_errors_or_finite_scores(name,
     state = detector.initial_state(3)
     try:
         while (step := detector.next_step(state)) is not None:
-            honest = detector.local(step, ROWS, state)
+            honest = detector.local(step, ROWS, state, marks(ROWS))
             spoilt = {field.name: np.asarray(honest[field.name], dtype=np.int64) for field in step.fields}
-            if step.name != "scale/rows":
+            if step.name != "rows/all":
                 spoilt = {
                     key: np.where(np.arange(value.size).reshape(value.shape) % 3, lie, value)
                     for key, value in spoilt.items()

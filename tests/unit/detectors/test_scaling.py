@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from fedanomaly.detectors import Mahalanobis
+from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram, histogram_of, histograms, key, keys, numbers
 from fedanomaly.detectors.contract import history
-from fedanomaly.detectors.scaling import LIMIT, Scale, scale_of
+from fedanomaly.detectors.scaling import BLOCK_COLUMNS, BLOCK_ROWS, LIMIT, Scale, scale_of
 
 
 def learnt(column):
@@ -33,7 +34,7 @@ def test_constant_columns_have_no_weight(value):
 
 
 def test_small_whole_numbers_need_one_histogram_only():
-    assert learnt([0.0] * 70 + [1.0] * 30)[2] == ["scale/rows", "scale/0"]
+    assert learnt([0.0] * 70 + [1.0] * 30)[2] == ["scale/0"]
 
 
 def test_a_rare_flag_has_the_deviation_of_a_binary_column():
@@ -67,3 +68,50 @@ def test_readings_keep_their_order_and_stay_within_the_limit():
 def test_missing_readings_and_dead_columns_are_zero():
     scale = Scale(np.array([2.0, 3.0]), np.array([0.5, 0.0]), 256)
     assert scale.standardise(np.array([[np.nan, 99.0], [3.0, np.nan]])).tolist() == [[0.0, 0.0], [512.0, 0.0]]
+
+
+def odd_readings():
+    """Return readings on and beside all edges, the farthest ones, both zeros, and missing ones of both signs."""
+    beside = [np.clip(EVERYWHERE + off, EVERYWHERE[0], EVERYWHERE[-1] - 1) for off in (-1, 0, 1)]
+    return np.concatenate([numbers(np.concatenate(beside)), [0.0, -0.0, np.nan, np.copysign(np.nan, -1.0)]])
+
+
+def counted(readings, lower, upper):
+    """Return how many readings lie in every cell, one reading and one cell after the other."""
+    found = [key(reading) for reading in readings if not np.isnan(reading)]
+    return [sum(low <= each < high for each in found) for low, high in zip(lower, upper, strict=True)]
+
+
+def test_every_reading_is_counted_in_its_cell_of_the_first_histogram():
+    readings = np.stack([odd_readings(), -odd_readings()])
+    counts = histograms(keys(readings))
+    for row, found in zip(readings, counts, strict=True):
+        assert found.tolist() == counted(row, EVERYWHERE[:-1], EVERYWHERE[1:])
+        assert found.tolist() == histogram(keys(row), EVERYWHERE).tolist()
+
+
+def test_every_reading_is_counted_in_the_finer_cell_that_holds_it():
+    cells = Cells(EVERYWHERE, np.ones(len(EVERYWHERE) - 1, dtype=np.int64))
+    chosen = [cell for cell in (0, 40, 41, 120, 250, 378) if not cells.is_point(cell)]
+    finer = cells.split(chosen, 60)
+    readings = np.concatenate([odd_readings(), numbers(finer[:, 0]), numbers(finer[:, 1] - 1)])
+    assert histogram_of(keys(readings), finer).tolist() == counted(readings, finer[:, 0], finer[:, 1])
+
+
+@pytest.mark.parametrize("rows", [BLOCK_ROWS - 1, BLOCK_ROWS + 1])
+def test_columns_and_rows_beyond_a_block_are_counted_as_well(rows):
+    columns = np.random.default_rng(2).normal(size=(rows, BLOCK_COLUMNS + 1)) * np.arange(1, BLOCK_COLUMNS + 2)
+    columns[::7, 1::2] = np.nan
+    for _, total, _ in list(history(Mahalanobis(), [columns]))[1:3]:
+        assert (total["counts"].sum(axis=1) > 0).all()
+    *_, (_, _, state) = history(Mahalanobis(), [columns])
+    assert state["scale/present"].tolist() == (~np.isnan(columns)).sum(axis=0).tolist()
+    quartiles = np.nanquantile(columns, [0.25, 0.75], axis=0)
+    assert scale_of(state).width == pytest.approx((quartiles[1] - quartiles[0]) / 1.349, rel=0.05)
+
+
+def test_far_and_missing_readings_beside_each_other_keep_their_places():
+    scale = Scale(np.array([2.0]), np.array([0.5]), 256)
+    far = 5.0 * (1.0 + np.log(96.0 / 5.0))
+    steps = scale.standardise(np.array([[50.0], [np.nan], [3.0], [-46.0], [2.0]]))[:, 0]
+    assert steps.tolist() == [round(far * 256), 0.0, 512.0, -round(far * 256), 0.0]

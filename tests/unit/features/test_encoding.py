@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from fedanomaly.errors import SchemaError
-from fedanomaly.features import Column, Schema, check, encode, infer_schema
+from fedanomaly.features import Column, Schema, encode
 
 NOON = dt.datetime(2025, 3, 1, 12)  # noqa: DTZ001 - a column without a zone
 TABLE = pa.table(
@@ -77,14 +77,14 @@ def test_numbers_may_be_levels():
         ("amount", pa.array([1.0, np.inf, 2.0]), "amount.* infinite"),
         ("chip", pa.array([0, 1, 77]), "chip.* other numbers than 0 and 1"),
         ("chip", pa.array(["a", "b", "c"]), "chip.* is boolean, but holds text"),
-        ("channel", pa.array([[1], [2], [77]]), "channel.* is categorical, but holds list"),
+        ("channel", pa.array([[1], [2], [77]]), "channel.* is text, but holds list"),
         ("at", pa.array([1, 2, 77]), "at.* is a time, but holds int64"),
     ],
 )
 def test_what_does_not_fit_names_the_column_and_no_value(column, values, text):
     table = TABLE.set_column(TABLE.column_names.index(column), column, values)
     with pytest.raises(SchemaError, match=text) as caught:
-        check(SCHEMA, table)
+        encode(SCHEMA, table)
     assert "77" not in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.hint
@@ -92,49 +92,19 @@ def test_what_does_not_fit_names_the_column_and_no_value(column, values, text):
 
 def test_readings_outside_their_bounds_are_an_error_and_missing_ones_are_not():
     schema = Schema((Column(name="amount", kind="numeric", lower=1.0, upper=3.0),))
-    check(schema, TABLE)
+    encode(schema, TABLE)
     for bounds in ({"lower": 2.0}, {"upper": 2.0}):
         with pytest.raises(SchemaError, match="outside its bounds"):
-            check(Schema((Column(name="amount", kind="numeric", **bounds),)), TABLE)
+            encode(Schema((Column(name="amount", kind="numeric", **bounds),)), TABLE)
 
 
 def test_all_problems_are_told_at_once():
     table = pa.table([pa.array(["a"]), pa.array([1]), pa.array([1])], names=["amount", "chip", "chip"])
     with pytest.raises(SchemaError) as caught:
-        check(SCHEMA, table)
+        encode(SCHEMA, table)
     assert all(part in str(caught.value) for part in ("'amount'", "'chip' is there twice", "'channel' is missing"))
 
 
 def test_what_is_no_table_is_refused():
     with pytest.raises(SchemaError, match="no table"):
         encode(SCHEMA, [1, 2])
-
-
-def test_inference_uses_what_it_can_and_says_what_it_leaves_out():
-    table = TABLE.append_column("id", pa.array(["p", "q", "r"])).append_column("raw", pa.array([b"", b"", b""]))
-    table = table.append_column("void", pa.nulls(3)).append_column("gap", pa.nulls(3, pa.string()))
-    table = table.append_column("view", pa.array(["v", "w", "v"]).dictionary_encode())
-    found = infer_schema(table, drop=["note"], most_levels=2)
-    assert {field.name: field.kind for field in found.schema.fields} == {
-        "amount": "numeric",
-        "chip": "boolean",
-        "channel": "categorical",
-        "at": "time",
-        "view": "categorical",
-    }
-    assert found.schema.fields[2].levels == ("b", "z")
-    assert found.ignored == {
-        "note": "dropped",
-        "id": "more than 2 different texts",
-        "raw": "holds binary",
-        "void": "empty",
-        "gap": "empty",
-    }
-    assert encode(found.schema, table).shape == (3, 8)
-
-
-def test_inference_refuses_unknown_columns_and_tables_without_a_usable_one():
-    with pytest.raises(SchemaError, match="no column 'x' to drop"):
-        infer_schema(TABLE, drop=["x"])
-    with pytest.raises(SchemaError, match="no column can be used"):
-        infer_schema(TABLE.select(["note"]), most_levels=2)

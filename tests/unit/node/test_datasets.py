@@ -1,3 +1,6 @@
+import dataclasses
+
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -34,13 +37,17 @@ def write(tmp_path, table, name="rows.parquet"):
     return FileSource(tmp_path / name)
 
 
+def train(datasets, snapshot):
+    return pa.Table.from_batches(datasets.train(snapshot))
+
+
 def test_every_row_is_either_trained_on_or_held_out(datasets, source):
     snapshot = datasets.add("payments", source, PLAN).snapshot
 
-    stored = pa.concat_tables([datasets.train(snapshot), datasets.holdout(snapshot)])
+    stored = pa.concat_tables([train(datasets, snapshot), datasets.holdout(snapshot)])
     original = pa.Table.from_batches(source.batches())
     assert (snapshot.rows, snapshot.holdout_rows) == (
-        datasets.train(snapshot).num_rows,
+        train(datasets, snapshot).num_rows,
         datasets.holdout(snapshot).num_rows,
     )
     assert 20 <= snapshot.holdout_rows <= 90
@@ -51,13 +58,13 @@ def test_what_is_stored_encodes_like_the_rows_themselves(datasets, source):
     snapshot = datasets.add("payments", source, Plan(schema=SCHEMA, holdout_fraction=0.0)).snapshot
 
     original = pa.Table.from_batches(source.batches())
-    np.testing.assert_array_equal(encode(SCHEMA, datasets.train(snapshot)), encode(SCHEMA, original))
+    np.testing.assert_array_equal(encode(SCHEMA, train(datasets, snapshot)), encode(SCHEMA, original))
 
 
 def test_only_columns_of_the_schema_are_stored(datasets, source):
     snapshot = datasets.add("payments", source, PLAN).snapshot
 
-    assert datasets.train(snapshot).column_names == ["amount", "age", "kind"]
+    assert train(datasets, snapshot).column_names == ["amount", "age", "kind"]
     assert datasets.holdout(snapshot).column_names == ["amount", "age", "kind"]
 
 
@@ -70,17 +77,92 @@ def test_labels_lie_apart_and_in_the_order_of_the_held_out_rows(datasets, source
     assert datasets.labels(snapshot).to_pylist() == [fraud_of[amount] for amount in amounts]
 
 
+def test_labels_of_training_rows_are_in_their_order(datasets, source):
+    snapshot = datasets.add("payments", source, PLAN).snapshot
+
+    original = pa.Table.from_batches(source.batches())
+    fraud_of = dict(zip(original["amount"].to_pylist(), original["fraud"].to_pylist(), strict=True))
+    labels = datasets.train_labels(snapshot)
+    assert labels.tolist() == [int(fraud_of[amount]) for amount in train(datasets, snapshot)["amount"].to_pylist()]
+    assert 0 < labels.sum() < len(labels)
+
+
+@pytest.mark.parametrize(
+    "labels", [["no", "yes"] * 250, [0, 1, None, 0] * 125, [0.0, float("nan")] * 250], ids=["text", "missing", "nan"]
+)
+def test_labels_that_nothing_can_learn_from_are_none(datasets, source, tmp_path, folder, labels):
+    table = pa.Table.from_batches(source.batches())
+    table = table.set_column(table.column_names.index("fraud"), "fraud", pa.array(labels))
+
+    snapshot = datasets.add("payments", write(tmp_path, table, "b.parquet"), PLAN).snapshot
+
+    assert not (folder / snapshot.folder / "train-labels.parquet").exists()
+    with pytest.raises(DataError, match="no labels to learn from"):
+        datasets.train_labels(snapshot)
+
+
+def test_other_labels_of_the_same_rows_are_a_new_snapshot_of_the_same_generation(datasets, source, tmp_path):
+    first = datasets.add("payments", source, PLAN).snapshot
+    table = pa.Table.from_batches(source.batches())
+    flipped = table.set_column(table.column_names.index("fraud"), "fraud", pa.array(np.arange(500) % 3 == 0))
+
+    added = datasets.add("payments", write(tmp_path, flipped, "b.parquet"), PLAN)
+
+    assert added.is_new
+    assert added.snapshot.generation == first.generation
+    assert added.snapshot.labels != first.labels
+    assert train(datasets, added.snapshot).equals(train(datasets, first))
+    assert datasets.train_labels(added.snapshot).sum() > datasets.train_labels(first).sum()
+
+
+@pytest.mark.parametrize("order", [(None, "fraud"), ("fraud", None)])
+def test_the_same_rows_have_one_generation_whether_a_label_is_named_or_not(datasets, source, order):
+    plans = [Plan(schema=SCHEMA, holdout_fraction=0.0, label=label) for label in order]
+
+    first, second = (datasets.add("payments", source, plan).snapshot for plan in plans)
+
+    assert first.generation == second.generation
+    assert first.content != second.content
+
+
+def test_a_column_that_was_a_label_counts_once_it_is_a_feature(datasets, source, tmp_path):
+    table = pa.Table.from_batches(source.batches())
+    twice = table.append_column("age2", table["age"])
+    datasets.add("payments", write(tmp_path, twice, "b.parquet"), Plan(schema=SCHEMA, label="age2"))
+    schema = type(SCHEMA)((*SCHEMA.fields, type(SCHEMA.fields[0])(name="age2", kind="numeric")))
+    other = twice.set_column(twice.column_names.index("age2"), "age2", pa.array(np.zeros(500)))
+
+    added = [
+        datasets.add("payments", write(tmp_path, rows, "b.parquet"), Plan(schema=schema)).snapshot
+        for rows in (twice, other)
+    ]
+
+    assert added[0].generation != added[1].generation
+
+
+def test_a_label_under_another_name_is_the_same_label(datasets, source, tmp_path):
+    first = datasets.add("payments", source, PLAN).snapshot
+    table = pa.Table.from_batches(source.batches())
+    renamed = table.rename_columns(["late" if name == "fraud" else name for name in table.column_names])
+
+    second = datasets.add("payments", write(tmp_path, renamed, "b.parquet"), Plan(schema=SCHEMA, label="late")).snapshot
+
+    assert (second.generation, second.labels) == (first.generation, first.labels)
+
+
 def test_a_data_set_without_a_label_has_none(datasets, source):
     snapshot = datasets.add("payments", source, Plan(schema=SCHEMA)).snapshot
 
     with pytest.raises(DataError, match="no labels"):
         datasets.labels(snapshot)
+    with pytest.raises(DataError, match="no labels to learn from"):
+        datasets.train_labels(snapshot)
 
 
 def test_no_value_and_no_name_lies_on_the_disk_in_plain_text(datasets, folder, source):
     snapshot = datasets.add("payments", source, PLAN).snapshot
 
-    amounts = [np.float64(value).tobytes() for value in datasets.train(snapshot)["amount"].to_pylist()[:50]]
+    amounts = [np.float64(value).tobytes() for value in train(datasets, snapshot)["amount"].to_pylist()[:50]]
     for path in (path for path in folder.rglob("*") if path.is_file()):
         raw = path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0
@@ -126,7 +208,7 @@ def test_other_rows_have_another_generation_for_ever(datasets, source, tmp_path)
     second = datasets.add("payments", write(tmp_path, payments(2, 500), "b.parquet"), PLAN).snapshot
     back = datasets.add("payments", source, PLAN).snapshot
 
-    assert (first.generation, second.generation, back.generation) == (1, 2, 1)
+    assert first.generation == back.generation < second.generation
     assert datasets.newest("payments").folder == back.folder
 
 
@@ -134,7 +216,28 @@ def test_another_split_of_the_same_file_is_another_set_of_rows(datasets, source)
     first = datasets.add("payments", source, PLAN).snapshot
     second = datasets.add("payments", source, Plan(schema=SCHEMA, label="fraud", holdout_fraction=0.3)).snapshot
 
-    assert (first.generation, second.generation) == (1, 2)
+    assert first.generation < second.generation
+
+
+def test_held_out_rows_have_a_generation_of_their_own_under_any_schema(datasets, source, tmp_path):
+    first = datasets.add("payments", source, PLAN).snapshot
+    narrower = datasets.add("payments", source, Plan(schema=type(SCHEMA)(SCHEMA.fields[:2]))).snapshot
+    other = write(tmp_path, payments(2, 40), "b.parquet")
+    exchanged = datasets.add("payments", source, dataclasses.replace(PLAN, holdout=other)).snapshot
+
+    assert 0 < first.holdout_generation == narrower.holdout_generation != first.generation
+    assert exchanged.holdout_generation not in {first.holdout_generation, first.generation, exchanged.generation}
+
+
+def test_a_data_set_from_before_evaluations_is_brought_up_to_date(datasets, source, tmp_path):
+    kept = datasets.add("payments", source, PLAN).snapshot
+    with datasets._registry.changing() as contents:
+        contents.snapshots[-1] = msgspec.structs.replace(kept, holdout_generation=0)
+
+    again = datasets.add("payments", source, PLAN)
+
+    assert again.is_new
+    assert again.snapshot.holdout_generation == kept.holdout_generation
 
 
 def test_rows_to_hold_out_may_have_a_file_of_their_own(datasets, source, tmp_path):
@@ -210,12 +313,17 @@ def test_a_name_that_is_no_file_name_is_refused(datasets, source):
         datasets.add("../payments", source, PLAN)
 
 
-@pytest.mark.parametrize("file", ["train.parquet", "holdout.parquet", "holdout-labels.parquet"])
+@pytest.mark.parametrize("file", ["train.parquet", "train-labels.parquet", "holdout.parquet", "holdout-labels.parquet"])
 def test_a_file_that_was_changed_removed_or_swapped_is_not_read(datasets, folder, source, file):
     snapshot = datasets.add("payments", source, PLAN).snapshot
     copy = datasets.add("copy", source, Plan(schema=SCHEMA, label="fraud", holdout_fraction=0.3)).snapshot
     path = folder / snapshot.folder / file
-    read = {"train.parquet": datasets.train, "holdout.parquet": datasets.holdout}.get(file, datasets.labels)
+    read = {
+        "train.parquet": datasets.train,
+        "train-labels.parquet": datasets.train_labels,
+        "holdout.parquet": datasets.holdout,
+        "holdout-labels.parquet": datasets.labels,
+    }[file]
 
     path.write_bytes((folder / copy.folder / file).read_bytes())
     with pytest.raises(KeystoreError, match="changed or removed"):

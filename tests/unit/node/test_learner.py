@@ -2,10 +2,11 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedanomaly.detectors import Loda, Mahalanobis
+from fedanomaly.detectors import GradientBoosting, Loda, LogisticRegression, Mahalanobis
 from fedanomaly.errors import ConfigError, DataError, FedAnomalyError, NotFoundError, RefusedError
 from fedanomaly.features import Schema, encode
 from fedanomaly.node.datasets import Datasets, Plan
@@ -16,9 +17,14 @@ from fedanomaly.types import Quantiser
 from tests.unit.node.federation import SCHEMA, payments
 
 
-def add(datasets, tmp_path, seed, schema=SCHEMA):
-    pq.write_table(payments(seed, 300), tmp_path / "rows.parquet")
-    return datasets.add("payments", FileSource(tmp_path / "rows.parquet"), Plan(schema=schema)).snapshot
+def add(datasets, tmp_path, seed, schema=SCHEMA, **how):
+    pq.write_table(how.get("table") or payments(seed, 300), tmp_path / "rows.parquet")
+    plan = Plan(schema=schema, label=how.get("label"))
+    return datasets.add("payments", FileSource(tmp_path / "rows.parquet"), plan).snapshot
+
+
+def rows_of(datasets):
+    return encode(SCHEMA, pa.Table.from_batches(datasets.train(datasets.newest("payments"))))
 
 
 @pytest.fixture
@@ -38,8 +44,8 @@ def learners(datasets, told):
     return Learners(datasets, MemoryRows(), lambda *event: told.append(event))
 
 
-def request_of(learners, detector="mahalanobis", **params):
-    return learners.request(model="m", dataset="payments", detector=detector, params=params, request=bytes(16))
+def request_of(learners, detector="mahalanobis", request=bytes(16), **params):
+    return learners.request(model="m", dataset="payments", detector=detector, params=params, request=request)
 
 
 def train(learner):
@@ -57,9 +63,100 @@ def test_alone_it_learns_what_fit_learns(learners, datasets, kind):
 
     state = train(learner)
 
-    rows = encode(SCHEMA, datasets.train(datasets.newest("payments")))
+    rows = rows_of(datasets)
     assert state.to_bytes() == kind().fit(rows).state_.to_bytes()
     assert learner.scores_are_finite(state)
+
+
+@pytest.fixture
+def labelled(datasets, tmp_path):
+    return add(datasets, tmp_path, 1, label="fraud")
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 26])
+@pytest.mark.parametrize("kind", [Loda, LogisticRegression])
+def test_in_batches_it_learns_what_fit_learns(learners, datasets, labelled, monkeypatch, kind, kept_bytes):  # noqa: PLR0917 - fixtures
+    monkeypatch.setattr("fedanomaly.node.learner.KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr("fedanomaly.node.at_rest.BATCH_ROWS", 50)
+    learner = learners(request_of(learners, kind.name))
+    sizes = []
+    monkeypatch.setattr(learner._detector, "local", noting(sizes, learner._detector.local))
+
+    state = train(learner)
+
+    assert max(sizes) == (labelled.rows if kept_bytes else 50)
+    fitted = kind().fit(rows_of(datasets), datasets.train_labels(labelled))
+    assert state.to_bytes() == fitted.state_.to_bytes()
+
+
+def noting(sizes, local):
+    def noted(step, X, *others):  # noqa: N803 - scikit-learn's name
+        sizes.append(len(X))
+        return local(step, X, *others)
+
+    return noted
+
+
+@pytest.mark.usefixtures("labelled")
+def test_without_labels_a_node_takes_no_part_in_a_job_that_learns_from_them(learners, datasets, tmp_path):
+    request = request_of(learners, "logistic_regression")
+    learners(request)
+    add(datasets, tmp_path, 2)
+
+    with pytest.raises(RefusedError, match="no labels to learn from") as caught:
+        learners(dataclasses.replace(request, request=bytes(15) + b"1"))
+    with pytest.raises(RefusedError, match="no labels to learn from"):
+        request_of(learners, "logistic_regression")
+    assert "--label" in (caught.value.hint or "")
+
+
+def relabelled(rows=300):
+    table = payments(1, rows)
+    return table.set_column(table.column_names.index("fraud"), "fraud", pa.array(np.arange(rows) % 5 == 0))
+
+
+def test_labels_may_change_until_something_was_learnt_from_them(learners, datasets, labelled, tmp_path):
+    learners(request_of(learners, "logistic_regression"))
+    add(datasets, tmp_path, 1, table=relabelled(), label="fraud")
+    request = dataclasses.replace(request_of(learners, "logistic_regression"), request=bytes(15) + b"1")
+
+    train(learners(request))
+
+    assert learners(request).generation == labelled.generation
+
+
+def test_rows_are_not_learnt_from_again_with_other_labels(learners, datasets, labelled, tmp_path):
+    """Two sums over the same rows and other labels subtract to the rows whose labels changed."""
+    request = request_of(learners, "logistic_regression")
+    began = learners(request)
+    state = began.start()
+    began.local(began.next_step(state), state)
+    add(datasets, tmp_path, 1, table=relabelled(), label="fraud")
+    again, later = (dataclasses.replace(request, request=bytes(15) + bytes([at])) for at in (1, 2))
+
+    with pytest.raises(RefusedError, match="other labels before"):
+        learners(again)
+
+    # The job that began goes on with what it began with, others do not mind, new rows may have any labels.
+    assert learners(request).generation == labelled.generation
+    unlabelled = request_of(learners, request=bytes(15) + b"3")
+    assert learners(unlabelled).generation == labelled.generation
+    add(datasets, tmp_path, 3, label="fraud")
+    assert learners(later).generation != labelled.generation
+
+
+def test_services_learn_from_the_labels_of_all_members_what_fit_learns(federation):
+    with federation.client() as node:
+        node.train("payments", "gradient_boosting", model="labelled", params={"n_trees": 2, "depth": 2}).wait(120)
+        found = node.model("labelled").detector
+
+    rows, labels = [], []
+    for home, keystore in zip(federation.homes, federation.keystores, strict=True):
+        own = Datasets(home.root / "data", keystore)
+        rows.append(rows_of(own))
+        labels.append(own.train_labels(own.newest("payments")))
+    fitted = GradientBoosting(n_trees=2, depth=2).fit(np.concatenate(rows), np.concatenate(labels))
+    assert found.state_.to_bytes() == fitted.state_.to_bytes()
 
 
 def test_it_tells_its_snapshot_and_what_it_computed(learners, datasets, told):
@@ -69,7 +166,7 @@ def test_it_tells_its_snapshot_and_what_it_computed(learners, datasets, told):
     learner.local(learner.next_step(state), state)
 
     assert (learner.generation, learner.schema) == (1, SCHEMA.digest)
-    assert [(event[0], event[1]) for event in told] == [(request, "scale/rows")]
+    assert [(event[0], event[1]) for event in told] == [(request, "rows/all")]
 
 
 def test_a_request_holds_every_parameter_in_canonical_form(learners):
@@ -132,7 +229,7 @@ def test_a_job_ends_on_the_rows_that_it_began_with(learners, datasets, tmp_path)
     add(datasets, tmp_path, 2)
 
     assert learners(request).generation == before.generation == 1
-    assert learners(dataclasses.replace(request, request=bytes(15) + b"1")).generation == 2
+    assert learners(dataclasses.replace(request, request=bytes(15) + b"1")).generation > 1
 
 
 def test_a_job_whose_rows_are_gone_is_refused(learners, datasets, tmp_path):
@@ -162,7 +259,7 @@ def test_the_schema_of_a_job_is_that_of_its_snapshot(learners):
 class Failing(Mahalanobis):
     """Fails in a way that quotes a value."""
 
-    def local(self, step, X, state):  # noqa: N803 - scikit-learn's name
+    def local(self, step, X, state, y=None):  # noqa: N803 - scikit-learn's name
         raise ValueError(f"cannot use {X[0, 0]}")
 
 

@@ -79,6 +79,14 @@ def test_the_names_of_columns_count():
     assert digest_of(pa.record_batch({"a": [1], "b": [2]})) != digest_of(pa.record_batch({"a": [2], "b": [1]}))
 
 
+def test_labels_do_not_count():
+    first, second = pa.record_batch({"a": [1, 2], "late": [0, 1]}), pa.record_batch({"late": [1, 1], "a": [1, 2]})
+
+    assert row_hashes(first, "late") == row_hashes(second, "late") == row_hashes(first.select(["a"]))
+    assert row_hashes(first) != row_hashes(second)
+    assert len(row_hashes(first.select(["late"]), "late")) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("1", 1), ("1.50", 1.5), ("true", True), ("False", False), ("", None), ("007", 7.0)]
 )

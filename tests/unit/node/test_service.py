@@ -46,7 +46,7 @@ def test_the_views_tell_the_rounds_of_a_job(trained):
     (job, *_) = service.jobs
 
     assert (job.state, job.requested_by, job.ready) == ("accepted", "north", ["north", "east", "south"])
-    assert job.rounds[0].step_name == "scale/rows"
+    assert job.rounds[0].step_name == "rows/all"
     assert all(entry.message_bytes <= entry.sent_bytes <= 2 * entry.message_bytes + 500 for entry in job.rounds)
 
 

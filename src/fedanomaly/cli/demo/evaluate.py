@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import pyarrow as pa
-
-from fedanomaly.cli.evaluation import evaluate
+from fedanomaly.detectors.quality import quality_of
 from fedanomaly.types import Floats, Integers
 
 
@@ -43,10 +41,10 @@ def quality(scores: Floats, labels: Integers) -> Quality:
     labels : int64 array of shape (n_samples,)
         1 for an anomaly, else 0.
     """
-    if not 0 < labels.sum() < len(labels):
-        return Quality(auroc=None, ap=None, recall=None)
-    told = evaluate(scores, pa.array(labels))
-    return Quality(auroc=told["auroc"], ap=told["average_precision"], recall=told["recall_at_budget"])
+    found = quality_of(scores, labels)
+    told = (found.auroc, found.average_precision, found.recall)
+    auroc, ap, recall = (figure.value if figure else None for figure in told)
+    return Quality(auroc=auroc, ap=ap, recall=recall)
 
 
 def furthest(federated: list[Quality], pooled: list[Quality]) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 from fedanomaly.cli.demo.evaluate import Quality
 from fedanomaly.cli.demo.prepare import Plan
 from fedanomaly.cli.demo.stages import Trained
-from fedanomaly.cli.evaluation import ALERT_BUDGET
 from fedanomaly.cli.output import done, size_text
+from fedanomaly.detectors.quality import ALERT_BUDGET
 
 FIGURES = ("auroc", "ap", "recall")
 
