@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Self, cast
 
 import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.fading import Fade, Renewable, reopened
@@ -42,6 +43,18 @@ class Refresh:
         self._start = reopened(detector.name, detector.all_stages(), old)
         self._old = old
         self._fade = Fade.of(old, keep)
+
+    @classmethod
+    def of(cls, fitted: Detector, keep: float) -> Self:
+        """Return what refreshes a fitted detector.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        """
+        check_is_fitted(fitted, "state_")
+        return cls(fitted, fitted.state_, keep)
 
     def initial_state(self, n_features: int) -> State:
         """Return the old state without its sums and its threshold.

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from sklearn.base import clone
 
 from fedanomaly.detectors import Detector
+from fedanomaly.detectors.base import Learning, learnt
+from fedanomaly.detectors.refresh import Refresh
 from fedanomaly.errors import DataError, ProtocolError, ShapeError
 from fedanomaly.protocol import Job, JobRequest, JobState, Learner, Settings
 from fedanomaly.simulation.federation import Federation, Party
@@ -36,8 +38,8 @@ class Run:
         Bytes that the member with the largest upload sent, set-up included.
     max_abs_difference : float
         Largest difference between the anomaly scores of `detector` and those of
-        the same detector fitted on all parts together in plaintext, over all
-        rows, in the unit of the score.
+        the same detector fitted, or refreshed, on all parts together in
+        plaintext, over all rows, in the unit of the score.
     """
 
     detector: Detector
@@ -47,12 +49,12 @@ class Run:
 
 
 class ArrayLearner:
-    """A detector over one array, as the protocol sees it.
+    """What a job trains, over one array, as the protocol sees it.
 
     Parameters
     ----------
-    detector : Detector
-        Parameters; it is not changed.
+    learning : Detector or Refresh
+        It is not changed.
     rows : float64 array of shape (n_samples, n_features)
         The organisation's own data.
     labels : array-like of shape (n_samples,), optional
@@ -62,9 +64,9 @@ class ArrayLearner:
     """
 
     def __init__(
-        self, detector: Detector, rows: Floats, labels: npt.ArrayLike | None = None, generation: int = 1
+        self, learning: Learning, rows: Floats, labels: npt.ArrayLike | None = None, generation: int = 1
     ) -> None:
-        self._detector = _copy(detector)
+        self._learning = _copy(learning) if isinstance(learning, Detector) else learning
         self._rows = rows
         self._labels = labels
         self.generation = generation
@@ -72,23 +74,23 @@ class ArrayLearner:
 
     def start(self) -> State:
         """Return the state before the first step."""
-        return self._detector.initial_state(self._rows.shape[1])
+        return self._learning.initial_state(self._rows.shape[1])
 
     def next_step(self, state: State) -> Step | None:
         """Return what to sum next, or None once trained."""
-        return self._detector.next_step(state)
+        return self._learning.next_step(state)
 
     def local(self, step: Step, state: State) -> Statistics:
         """Return the statistic of these rows."""
-        return self._detector.local(step, self._rows, state, self._labels)
+        return self._learning.local(step, self._rows, state, self._labels)
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state."""
-        return self._detector.merge(step, total, state)
+        return self._learning.merge(step, total, state)
 
     def scores_are_finite(self, state: State) -> bool:
         """Whether the trained detector gives finite scores on these rows."""
-        scores = self._detector.with_state(state).anomaly_scores(self._rows)
+        scores = self._learning.with_state(state).anomaly_scores(self._rows)
         return bool(np.isfinite(scores).all())
 
 
@@ -194,9 +196,10 @@ def simulate(
     parts: Sequence[npt.ArrayLike],
     labels: Sequence[npt.ArrayLike] | None = None,
     *,
+    keep: float | None = None,
     decryption_threshold: int = 2,
 ) -> Run:
-    """Train a detector over several organisations' data under threshold encryption.
+    """Train or refresh a detector over several organisations' data under threshold encryption.
 
     One process plays the coordinator and all members; keys, envelopes,
     encryption and opening are those of the services.
@@ -204,11 +207,15 @@ def simulate(
     Parameters
     ----------
     detector : Detector
-        What to train; it is not changed.
+        What to train, or with `keep` a fitted one; it is not changed.
     parts : sequence of array-likes of shape (n_samples_i, n_features)
-        One for each organisation, at least three.
+        One for each organisation, at least three. With `keep`: new rows only.
     labels : sequence of array-likes of shape (n_samples_i,), optional
         For detectors that learn from them: 0 is normal, anything else an anomaly.
+    keep : float in [0, 1], optional
+        Refresh the fitted detector, as `Detector.refresh` does: share of its old
+        rows that still count. For a half-life of h days it is ``0.5 ** (age / h)``.
+        Left out, the detector is trained anew.
     decryption_threshold : int, default=2
         Up to this number less one may collude with the coordinator and learn
         nothing beyond the sums.
@@ -222,7 +229,8 @@ def simulate(
     Raises
     ------
     ConfigError
-        If there are fewer than three parts, or the threshold does not fit.
+        If there are fewer than three parts, the threshold does not fit, or the
+        detector can only be trained anew.
     DataError
         If the parts cannot be used; what is wrong with which part is said.
 
@@ -234,6 +242,9 @@ def simulate(
     >>> run = fa.simulate(fa.detectors.Mahalanobis(), parts=[rows[:100], rows[100:150], rows[150:]])
     >>> run.max_abs_difference
     0.0
+    >>> later = fa.simulate(run.detector, parts=[rows[:100] + 1, rows[100:150] + 1, rows[150:] + 1], keep=0.25)
+    >>> int(later.detector.state_["rows"][0])
+    375
     """
     arrays = arrays_of(parts)
     if detector.learns_from_labels and labels is None:
@@ -244,14 +255,18 @@ def simulate(
     if len(marks) != len(arrays):
         raise ShapeError(f"labels of {len(marks)} parts for {len(arrays)} parts")
     schema = matrix_schema(arrays[0].shape[1] if arrays else 0)
+    learning: Learning = detector if keep is None else Refresh.of(detector, keep)
     opened = run_job(
-        [partial(ArrayLearner, detector, array, y) for array, y in zip(arrays, marks, strict=True)],
+        [partial(ArrayLearner, learning, array, y) for array, y in zip(arrays, marks, strict=True)],
         request_for(detector, model="model", dataset="part", schema=schema),
         decryption_threshold=decryption_threshold,
     )
-    trained = _copy(detector).with_state(opened.state)
+    trained = learning.with_state(opened.state)
     whole = np.vstack(arrays)
-    pooled = _copy(detector).fit(whole, None if labels is None else np.concatenate([np.asarray(y) for y in labels]))
+    if keep is None:
+        pooled = _copy(detector).fit(whole, None if labels is None else np.concatenate([np.asarray(y) for y in labels]))
+    else:
+        pooled = learning.with_state(learnt(learning, whole))
     difference = np.abs(trained.anomaly_scores(whole) - pooled.anomaly_scores(whole))
     return Run(
         detector=trained,

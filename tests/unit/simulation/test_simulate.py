@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 
 import fedanomaly as fa
-from fedanomaly.detectors import GradientBoosting, LogisticRegression, Mahalanobis
-from fedanomaly.errors import DataError, ShapeError
+from fedanomaly.detectors import Ensemble, GradientBoosting, KMeans, LogisticRegression, Mahalanobis
+from fedanomaly.errors import ConfigError, DataError, ShapeError
 
 ROWS = np.random.default_rng(0).normal(size=(300, 3))
 LABELS = (ROWS[:, 0] + ROWS[:, 1] > 1.0).astype(int)
@@ -39,3 +40,38 @@ def test_labels_that_do_not_fit_are_told_apart(labels, error, text):
 
 def test_detectors_without_labels_mind_none():
     assert fa.simulate(Mahalanobis(), PARTS, labels=TRUTHS).max_abs_difference == 0.0
+
+
+@pytest.mark.parametrize("detector", [KMeans(n_clusters=4), Ensemble(detectors=["loda", "mahalanobis"])])
+def test_new_rows_refresh_under_encryption_as_they_do_together(detector):
+    first = type(detector)(**detector.params()).fit(ROWS)
+    later = [part + 0.5 for part in PARTS]
+
+    run = fa.simulate(first, later, keep=0.25)
+
+    assert run.detector.state_.to_bytes() == first.refresh(np.vstack(later), keep=0.25).state_.to_bytes()
+    assert run.max_abs_difference == 0.0
+    assert run.detector.state_["rows"].tolist() == [375]
+
+
+def test_a_refresh_takes_fewer_rounds_than_training():
+    trained = fa.simulate(Mahalanobis(), PARTS)
+    assert fa.simulate(trained.detector, PARTS, keep=0.5).rounds < trained.rounds
+
+
+def test_a_refresh_leaves_the_fitted_detector_alone():
+    first = Mahalanobis().fit(ROWS)
+    before = first.state_.to_bytes()
+    fa.simulate(first, PARTS, keep=0.0)
+    assert first.state_.to_bytes() == before
+
+
+def test_what_cannot_be_refreshed_is_refused():
+    with pytest.raises(NotFittedError):
+        fa.simulate(Mahalanobis(), PARTS, keep=0.5)
+    with pytest.raises(ConfigError, match="logistic_regression cannot be refreshed"):
+        fa.simulate(LogisticRegression().fit(ROWS, LABELS), PARTS, TRUTHS, keep=0.5)
+    with pytest.raises(ConfigError, match="cannot be kept"):
+        fa.simulate(Mahalanobis().fit(ROWS), PARTS, keep=2.0)
+    with pytest.raises(DataError, match="learnt 3 columns, there are 2"):
+        fa.simulate(Mahalanobis().fit(ROWS), [part[:, :2] for part in PARTS], keep=0.5)
