@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from numbers import Real
 from typing import Any, ClassVar, Literal, Protocol, Self, cast
 
@@ -59,6 +59,14 @@ class LabelledStage(ABC):
     @abstractmethod
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the state that holds the opened integers of `total`; pure."""
+
+
+class CarryingStage(ABC):
+    """A stage whose `local` gives digits: sums of those of several batches have to be carried."""
+
+    @abstractmethod
+    def carried(self, summed: Statistics, state: State, batches: int) -> Statistics:
+        """Return what `local` gives of all rows, from the sums of what it gives of so many batches of them."""
 
 
 class Scorer(Protocol):
@@ -267,6 +275,30 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             return stage.local(step, rows, state, self._labels(y, len(rows)))
         return stage.local(step, rows, state)
 
+    def local_batches(
+        self, step: Step, batches: Iterable[tuple[Floats, npt.ArrayLike | None]], state: State
+    ) -> Statistics:
+        """Return what `local` gives of all rows, of rows that come in batches.
+
+        Parameters
+        ----------
+        step : Step
+            What `next_step` returned for `state`.
+        batches : iterable of pairs
+            Rows, as for `local`, and their labels or None.
+        state : State
+            The current state of the job.
+        """
+        total: dict[str, Any] = {field.name: np.zeros(field.shape, dtype=np.int64) for field in step.fields}
+        count = 0
+        for rows, labels in batches:
+            # Whatever a row adds is a whole number of units, so the order of additions does not matter.
+            for name, part in self.local(step, rows, state, labels).items():
+                total[name] = total[name] + part
+            count += 1
+        stage = self.stage_of(step, state)
+        return stage.carried(total, state, count) if isinstance(stage, CarryingStage) else total
+
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state; pure, and the same at every member.
 
@@ -410,18 +442,18 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if first is None:
             raise DataError("there is no batch to train on")
         rows, _ = self._batch(first, reset=True)
-        state, counts = self.initial_state(rows.shape[1]), set[int]()
+        state, counts = self.initial_state(rows.shape[1]), list[int]()
         while (step := self.next_step(state)) is not None:
-            statistics: dict[str, Any] = {field.name: np.zeros(field.shape, dtype=np.int64) for field in step.fields}
-            count = 0
-            for batch in batches():
-                rows, labels = self._batch(batch, reset=False)
-                # Whatever a row adds is a whole number of units, so the order of additions does not matter.
-                for name, part in self.local(step, rows, state, labels).items():
-                    statistics[name] = statistics[name] + part
-                count += len(rows)
-            counts.add(count)
-            if len(counts) > 1:
+            counts.append(0)
+
+            def counted() -> Iterator[tuple[Floats, Integers | None]]:
+                for batch in batches():
+                    rows, labels = self._batch(batch, reset=False)
+                    counts[-1] += len(rows)
+                    yield rows, labels
+
+            statistics = self.local_batches(step, counted(), state)
+            if counts[-1] != counts[0]:
                 raise DataError("the batches do not hold the same rows in every step", hint="return a fresh iterator")
             quantiser = Quantiser(step=step, members=1)
             state = self.merge(step, quantiser.total(quantiser.quantise(statistics), 1), state)

@@ -10,13 +10,13 @@ that are wider than the rest are sent as digits, each with its own head-room.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 
-from fedanomaly.detectors.base import Detector, Stage
+from fedanomaly.detectors.base import CarryingStage, Detector, Stage
 from fedanomaly.detectors.fading import Fade, Renewable, reopened
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -64,7 +64,11 @@ class Track:
         return None
 
 
-class Bundle(Renewable):
+Pending: TypeAlias = tuple[Track, State, Stage, Step]
+"""A detector that is not done, its state as if it were alone, and what it wants summed next."""
+
+
+class Bundle(CarryingStage, Renewable):
     """Steps ``ensemble/…``, each named after the steps that it holds.
 
     Parameters
@@ -83,7 +87,7 @@ class Bundle(Renewable):
         pending = self._pending(state)
         if not pending:
             return None
-        width = _digit_bits([field for _, _, _, step in pending for field in step.fields])
+        width = _width(pending)
         fields = [_sent(track.label, field, width) for track, _, _, step in pending for field in step.fields]
         name = "+".join(f"{track.label}.{step.name}" for track, _, _, step in pending)
         clipped = FieldSpec(name="clipped", shape=(1,), lower=0, upper=(1 << width) - 1)
@@ -92,23 +96,28 @@ class Bundle(Renewable):
     def local(self, step: Step, X: Floats, state: State) -> Statistics:  # noqa: ARG002 - follows from the state
         """Return the statistics of all detectors that are not done."""
         pending = self._pending(state)
-        width = _digit_bits([field for _, _, _, step in pending for field in step.fields])
-        out: dict[str, Integers] = {}
-        clipped = 0
+        units: dict[str, Integers] = {}
         for track, inner, stage, own in pending:
             statistics = stage.local(own, X, inner)
             for field in own.fields:
-                units = _whole(np.asarray(statistics[field.name]), field.resolution)
-                kept = np.clip(units, field.lower, field.upper)
-                clipped += int(np.count_nonzero(kept != units))
-                out[f"{track.label}/{field.name}"] = _digits(kept, field, width)
-        out["clipped"] = np.array([min(clipped, (1 << width) - 1)])
-        return out
+                units[f"{track.label}/{field.name}"] = _whole(np.asarray(statistics[field.name]), field.resolution)
+        return _within_bounds(pending, units, 0)
+
+    def carried(self, summed: Statistics, state: State, batches: int) -> Statistics:
+        """Return digits of the sums, from the sums of digits of so many batches of rows."""
+        pending = self._pending(state)
+        width = _width(pending)
+        units: dict[str, Integers] = {}
+        for track, _, _, own in pending:
+            for field in own.fields:
+                name = f"{track.label}/{field.name}"
+                units[name] = _joined(np.asarray(summed[name], dtype=np.int64), field, width, batches)
+        return _within_bounds(pending, units, int(np.asarray(summed["clipped"])[0]))
 
     def merge(self, step: Step, total: Total, state: State) -> State:  # noqa: ARG002 - follows from the state
         """Hand every detector its own opened sum."""
         pending = self._pending(state)
-        width = _digit_bits([field for _, _, _, step in pending for field in step.fields])
+        width = _width(pending)
         clipped = total.clipped + int(total["clipped"][0])
         for track, inner, stage, own in pending:
             sums = {
@@ -134,7 +143,7 @@ class Bundle(Renewable):
             state = track.outer(state, inner)
         return state
 
-    def _pending(self, state: State) -> list[tuple[Track, State, Stage, Step]]:
+    def _pending(self, state: State) -> list[Pending]:
         found = []
         for track in self._tracks:
             inner = track.inner(state)
@@ -142,6 +151,24 @@ class Bundle(Renewable):
             if pending is not None:
                 found.append((track, inner, *pending))
         return found
+
+
+def _within_bounds(pending: Sequence[Pending], units: Mapping[str, Integers], clipped: int) -> Statistics:
+    """Return what is sent of whole units: digits of what lies within the bounds, and how much did not."""
+    width = _width(pending)
+    out: dict[str, Integers] = {}
+    for track, _, _, own in pending:
+        for field in own.fields:
+            name = f"{track.label}/{field.name}"
+            kept = np.clip(units[name], field.lower, field.upper)
+            clipped += int(np.count_nonzero(kept != units[name]))
+            out[name] = _digits(kept, field, width)
+    out["clipped"] = np.array([min(clipped, (1 << width) - 1)])
+    return out
+
+
+def _width(pending: Sequence[Pending]) -> int:
+    return _digit_bits([field for _, _, _, step in pending for field in step.fields])
 
 
 def _digit_bits(fields: Sequence[FieldSpec]) -> int:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fedanomaly.detectors import Detector, from_params
 from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
@@ -228,10 +227,7 @@ class NodeLearner:
         """Return this node's plaintext statistic: the sum of those of its batches of rows."""
         began = time.monotonic()
         with as_our_errors():
-            total: dict[str, npt.NDArray[np.generic]] = {}
-            for rows, labels in self._training():
-                for name, part in self._detector.local(step, rows, state, labels).items():
-                    total[name] = np.add(total[name], part) if name in total else np.asarray(part)
+            total = self._detector.local_batches(step, self._training(), state)
         self._on_local(step.name, time.monotonic() - began)
         return total
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fedanomaly.detectors import GradientBoosting, Loda, LogisticRegression, Mahalanobis
+from fedanomaly.detectors import Ensemble, GradientBoosting, Loda, LogisticRegression, Mahalanobis
 from fedanomaly.errors import ConfigError, DataError, FedAnomalyError, NotFoundError, RefusedError
 from fedanomaly.features import Schema, encode
 from fedanomaly.node.datasets import Datasets, Plan
@@ -74,7 +74,7 @@ def labelled(datasets, tmp_path):
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 1 << 26])
-@pytest.mark.parametrize("kind", [Loda, LogisticRegression])
+@pytest.mark.parametrize("kind", [Loda, LogisticRegression, Ensemble])
 def test_in_batches_it_learns_what_fit_learns(learners, datasets, labelled, monkeypatch, kind, kept_bytes):  # noqa: PLR0917 - fixtures
     monkeypatch.setattr("fedanomaly.node.learner.KEPT_BYTES", kept_bytes)
     monkeypatch.setattr("fedanomaly.node.at_rest.BATCH_ROWS", 50)
