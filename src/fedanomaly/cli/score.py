@@ -42,6 +42,9 @@ def score(
     label: Annotated[
         str | None, typer.Option("--label", help="Column of FILE with the labels, for --evaluate.")
     ] = None,
+    history: Annotated[
+        Path | None, typer.Option("--history", help="Rows that came before those of FILE, for windows; not scored.")
+    ] = None,
     version: Annotated[int | None, typer.Option("--version", min=1, help="Version; else the newest.")] = None,
     home: NodeHome = NODE_HOME,
     passphrase_file: PassphraseFile = None,
@@ -51,10 +54,14 @@ def score(
 
     Labels serve evaluation only: 0 is normal, anything else an anomaly.
 
+    Windows of a feature schema begin with the first row of FILE, unless --history
+    holds what came before; those of held-out rows go on from the training rows.
+
     [bold]Example[/bold]
 
     $ fedanomaly score payments november.csv --out scores.parquet
     $ fedanomaly score payments november.csv --evaluate --label is_fraud --json
+    $ fedanomaly score payments november.csv --history october.csv
     $ fedanomaly score payments --evaluate
     """
     from fedanomaly.cli.opened import OpenedModels
@@ -65,10 +72,12 @@ def score(
         raise ConfigError("--evaluate takes --label with a FILE, and no label with held-out rows")
     if label is not None and not evaluate:
         raise ConfigError("--label serves --evaluate", hint="add --evaluate, or leave the label out")
+    if history is not None and file is None:
+        raise ConfigError("--history serves a FILE", hint="held-out rows go on from the training rows by themselves")
     found = Home(home.expanduser())
     opened = OpenedModels(found, passphrase_file).load(model, version)
     if file is not None:
-        scored = _of_file(opened, file, label)
+        scored = _of_file(opened, file, label, history)
     else:
         scored = _of_holdout(opened, found, passphrase_file, with_labels=evaluate)
     scores = scored.scores
@@ -94,7 +103,7 @@ def score(
         _show_top(told["threshold"], scores, opened.reasons_of(scored.top))
 
 
-def _of_file(model: Model, file: Path, label: str | None) -> _Scored:
+def _of_file(model: Model, file: Path, label: str | None, history: Path | None) -> _Scored:
     import numpy as np
     import pyarrow as pa
 
@@ -105,8 +114,11 @@ def _of_file(model: Model, file: Path, label: str | None) -> _Scored:
 
     # One encoder for all batches: its windows reach over their edges.
     encoder = Encoder(Schema.from_json(model.lineage["feature_schema"]))
+    types = types_of(encoder.schema)
+    for batch in FileSource(history, types=types).batches() if history is not None else ():
+        encoder.encode(batch)
     scores, labels, top = [], [], []
-    for batch in FileSource(file, types=types_of(encoder.schema)).batches():
+    for batch in FileSource(file, types=types).batches():
         rows = encoder.encode(batch)
         scores.append(model.detector.anomaly_scores(rows))
         top.append(rows[_highest(scores[-1])])
@@ -125,12 +137,14 @@ def _of_file(model: Model, file: Path, label: str | None) -> _Scored:
 
 
 def _of_holdout(model: Model, home: Home, passphrase_file: Path | None, *, with_labels: bool) -> _Scored:
+    from fedanomaly.features import Schema
     from fedanomaly.node.datasets import Datasets
+    from fedanomaly.node.encoded import encoded_holdout
 
     datasets = Datasets(home.root / "data", home.unlock(passphrase_of(passphrase_file)))
     snapshot = datasets.newest(model.lineage["dataset"])
     labels = datasets.labels(snapshot) if with_labels else None
-    rows = model.encode(datasets.holdout(snapshot))
+    rows = encoded_holdout(datasets, snapshot, Schema.from_json(model.lineage["feature_schema"]))
     scores = model.detector.anomaly_scores(rows)
     return _Scored(scores, labels, rows[_highest(scores)])
 

@@ -48,13 +48,16 @@ class Model:
         """Names of the encoded features, in the order of the detector's columns."""
         return self._scorer.schema.feature_names
 
-    def encode(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+    def encode(self, frame: Any, history: Any = None) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return what the detector takes: one column per feature, NaN where a reading is missing.
 
         Parameters
         ----------
         frame : pandas, polars or pyarrow table
             Rows in their own columns; further columns are left alone.
+        history : pandas, polars or pyarrow table, optional
+            Rows that came before, for features that look back in time; without,
+            every entity is new.
 
         Returns
         -------
@@ -62,29 +65,34 @@ class Model:
         """
         from fedanomaly.features import encode  # noqa: PLC0415 - as the scorer
 
-        return encode(self._scorer.schema, frame)
+        return encode(self._scorer.schema, frame, history)
 
-    def explain(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+    def explain(self, frame: Any, history: Any = None) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return what each feature adds to the score of every row; a row adds up to its score.
+
+        Parameters
+        ----------
+        frame, history : pandas, polars or pyarrow table
+            As for `encode`.
 
         Returns
         -------
         float64 array of shape (n_rows, n_features)
             Columns are `features`.
         """
-        return self.detector.explain(self.encode(frame))
+        return self.detector.explain(self.encode(frame, history))
 
-    def reasons(self, frame: Any, most: int = 3) -> list[list[str]]:  # noqa: ANN401 - whatever narwhals knows
+    def reasons(self, frame: Any, most: int = 3, history: Any = None) -> list[list[str]]:  # noqa: ANN401 - as encode
         """Return short sentences on what is unusual in every row, in the units of its columns.
 
         Parameters
         ----------
-        frame : pandas, polars or pyarrow table
-            Rows in their own columns; further columns are left alone.
+        frame, history : pandas, polars or pyarrow table
+            As for `encode`.
         most : int, default=3
             Most sentences for a row.
         """
-        return self.reasons_of(self.encode(frame), most)
+        return self.reasons_of(self.encode(frame, history), most)
 
     def reasons_of(self, rows: Floats, most: int = 3) -> list[list[str]]:
         """Return the same for rows that are encoded already.
@@ -96,26 +104,25 @@ class Model:
         most : int, default=3
             Most sentences for a row.
         """
-        logged = {field.name for field in self._scorer.schema.fields if field.transform == "log"}
-        return self.detector.reasons(rows, self.features, most, logged)
+        return self.detector.reasons(rows, self.features, most, self._scorer.schema.logged)
 
-    def score(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+    def score(self, frame: Any, history: Any = None) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return the anomaly score of every row; high is anomalous.
 
         Parameters
         ----------
-        frame : pandas, polars or pyarrow table
-            Rows in their own columns; further columns are left alone.
+        frame, history : pandas, polars or pyarrow table
+            As for `encode`.
 
         Returns
         -------
         float64 array of shape (n_rows,)
         """
-        return self._scorer.scores(frame)
+        return self._scorer.scores(frame, history)
 
-    def predict(self, frame: Any) -> Integers:  # noqa: ANN401 - whatever narwhals knows
+    def predict(self, frame: Any, history: Any = None) -> Integers:  # noqa: ANN401 - whatever narwhals knows
         """Return -1 for outliers and +1 for all other rows."""
-        return self._scorer.predictions(self.score(frame))
+        return self._scorer.predictions(self.score(frame, history))
 
     def __repr__(self) -> str:
         return f"<Model {self.lineage['name']} version {self.lineage['version']}>"

@@ -2,6 +2,7 @@
 
 from fedanomaly.features.column import Column
 from fedanomaly.features.encoding import Encoder, encode
+from fedanomaly.features.history import Order
 from fedanomaly.features.inference import Inference, infer_schema
 from fedanomaly.features.reading import arrow_table, read
 from fedanomaly.features.schema import Schema
@@ -13,6 +14,7 @@ __all__ = [
     "Column",
     "Encoder",
     "Inference",
+    "Order",
     "Schema",
     "Violation",
     "Window",

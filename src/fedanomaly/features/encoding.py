@@ -83,8 +83,8 @@ class Encoder:
         return out
 
 
-def encode(schema: Schema, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
-    """Return the rows of a whole table as numbers: an `Encoder` that has seen nothing before.
+def encode(schema: Schema, frame: Any, history: Any = None) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+    """Return the rows of a whole table as numbers: an `Encoder` that has seen nothing, or `history`, before.
 
     Parameters
     ----------
@@ -92,6 +92,8 @@ def encode(schema: Schema, frame: Any) -> Floats:  # noqa: ANN401 - whatever nar
         What the columns mean.
     frame : pandas, polars or pyarrow table
         As for `Encoder.encode`.
+    history : pandas, polars or pyarrow table, optional
+        Rows that came before, for windows and frequencies.
 
     Returns
     -------
@@ -102,4 +104,7 @@ def encode(schema: Schema, frame: Any) -> Floats:  # noqa: ANN401 - whatever nar
     SchemaError
         As `Encoder.encode`.
     """
-    return Encoder(schema).encode(frame)
+    encoder = Encoder(schema)
+    if history is not None:
+        encoder.encode(history)
+    return encoder.encode(frame)

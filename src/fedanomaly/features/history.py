@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,49 @@ class Clock:
         return self.told(times_us) - times_us > self._late_us
 
 
+class Order:
+    """Whether the rows of a stream come in the order of time that windows need.
+
+    Parameters
+    ----------
+    windows : sequence of Window
+        Of one schema.
+    """
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self._clocks = [(window, Clock(window)) for window in windows]
+
+    def late(self, reading: Reading) -> list[tuple[Window, Integers]]:
+        """Return the next rows that come too late for a window, for every window that has any."""
+        out = []
+        for window, clock in self._clocks:
+            events = events_of(window, reading)
+            rows = events.rows[clock.too_late(events.times_us)]
+            if len(rows):
+                out.append((window, rows))
+            clock.now_us = int(clock.told(events.times_us).max(initial=clock.now_us))
+        return out
+
+    def refuse(self, reading: Reading) -> None:
+        """Raise if any of the next rows comes too late.
+
+        Raises
+        ------
+        SchemaError
+            With the columns of time.
+        """
+        for window, _ in self.late(reading):
+            raise too_late(window)
+
+
+def too_late(window: Window) -> SchemaError:
+    """Return what to say of rows that come too late for a window."""
+    return SchemaError(
+        f"column {window.time!r} goes back by more than {window.late}",
+        hint="sort the rows by time, or allow more with `late`",
+    )
+
+
 class EntityWindow:
     """The features of one window, batch after batch.
 
@@ -85,10 +129,7 @@ class EntityWindow:
         """
         events = events_of(self.window, reading)
         if self._clock.too_late(events.times_us).any():
-            raise SchemaError(
-                f"column {self.window.time!r} goes back by more than {self.window.late}",
-                hint="sort the rows by time, or allow more with `late`",
-            )
+            raise too_late(self.window)
         return events
 
     def encode(self, reading: Reading, events: Events, out: Floats) -> None:

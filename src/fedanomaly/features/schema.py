@@ -111,10 +111,20 @@ class Schema:
         """Names of the encoded features."""
         return tuple(name for part in (*self.fields, *self.windows) for name in part.feature_names)
 
+    @property
+    def logged(self) -> tuple[str, ...]:
+        """Names of the features that hold sign(x) log(1 + |x|) of a reading x, as `Detector.reasons` asks for them."""
+        return tuple(field.name for field in self.fields if field.transform == "log")
+
     @cached_property
     def n_features(self) -> int:
         """Number of encoded features: the columns of the matrix."""
         return len(self.feature_names)
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether features of a row depend on the rows before it, so that their order counts."""
+        return bool(self.windows) or any(field.encode == "frequency" for field in self.fields)
 
     @property
     def version(self) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.features.history import Clock, events_of
-from fedanomaly.features.reading import Reading, read
+from fedanomaly.features.history import Order
+from fedanomaly.features.reading import read
 from fedanomaly.features.schema import Schema
 
 
@@ -59,7 +59,7 @@ class Checker:
         self._schema = schema
         self._first = first
         self._found: dict[tuple[str, str], Violation] = {}
-        self._clocks = [Clock(window) for window in schema.windows]
+        self._order = Order(schema.windows)
         self.n_rows = 0
 
     def add(self, frame: Any) -> None:  # noqa: ANN401 - whatever narwhals knows
@@ -67,7 +67,8 @@ class Checker:
         reading = read(self._schema, frame)
         for problem in reading.problems:
             self._note(problem.column, problem.what, problem.rows, reading.n_rows)
-        self._check_order(reading)
+        for window, rows in self._order.late(reading):
+            self._note(window.time, f"goes back by more than {window.late}", rows, reading.n_rows)
         self.n_rows += reading.n_rows
 
     @property
@@ -75,14 +76,6 @@ class Checker:
         """All that was found, in the order of the schema's columns."""
         places = {name: at for at, name in enumerate(self._schema.columns)}
         return sorted(self._found.values(), key=lambda found: places[found.column])
-
-    def _check_order(self, reading: Reading) -> None:
-        for window, clock in zip(self._schema.windows, self._clocks, strict=True):
-            events = events_of(window, reading)
-            late = events.rows[clock.too_late(events.times_us)]
-            if len(late):
-                self._note(window.time, f"goes back by more than {window.late}", late, reading.n_rows)
-            clock.now_us = int(clock.told(events.times_us).max(initial=clock.now_us))
 
     def _note(self, column: str, what: str, rows: npt.NDArray[np.int64] | None, n_rows: int) -> None:
         found = self._found.setdefault((column, what), Violation(column=column, what=what, total=0, rows=[]))

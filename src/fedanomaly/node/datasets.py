@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from fedanomaly.errors import DataError, KeystoreError, NotFoundError
-from fedanomaly.features import Schema
+from fedanomaly.features import Order, Schema
 from fedanomaly.node.at_rest import EncryptedFiles, EncryptedWriter
 from fedanomaly.node.durable import make_folder
 from fedanomaly.node.encoding import conformed
@@ -27,7 +28,7 @@ from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.labels import TrainingLabels, Truth
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Contents, Registry, Snapshot
-from fedanomaly.node.row_digest import RowDigest, held_out, row_hashes
+from fedanomaly.node.row_digest import OrderDigest, RowDigest, held_out, row_hashes
 from fedanomaly.node.sources import FileSource
 from fedanomaly.node.views import DatasetView
 from fedanomaly.storage import disk, sync_folder
@@ -70,7 +71,8 @@ class Plan:
     holdout : FileSource or None
         Rows to hold out instead of a fraction.
     holdout_fraction : float
-        Share of the rows that is held out, in [0, 0.5].
+        Share of the rows that is held out, in [0, 0.5]: the last ones where features
+        look back in time, else rows that are chosen by their hashes.
     label : str or None
         Column whose values are kept apart: for evaluation, and for detectors
         that learn from labels.
@@ -233,6 +235,7 @@ class Datasets:
         progress: Progress,
     ) -> Snapshot:
         trained, spelt_out, bare, kept = RowDigest(), RowDigest(), RowDigest(), RowDigest()
+        order, holdout_order = OrderDigest(), OrderDigest()
         labels = TrainingLabels()
         if plan.label is not None:
             contents.labels[name] = plan.label
@@ -242,11 +245,14 @@ class Datasets:
             left_out = None
         with ExitStack() as stack:
             writers = _Writers(self._files, folder, plan, stack)
+            split = _Split(plan, source)
             for batch in source.batches():
                 hashes = row_hashes(batch, left_out)
-                out = held_out(hashes, 0.0 if plan.holdout else plan.holdout_fraction)
+                out = split(hashes)
                 inside, outside = batch.filter(pa.array(~out)), batch.filter(pa.array(out))
+                holdout_order.add([value for value, held in zip(hashes, out, strict=True) if held])
                 hashes = [value for value, held in zip(hashes, out, strict=True) if not held]
+                order.add(hashes)
                 trained.add(hashes)
                 spelt_out.add(row_hashes(inside) if left_out in batch.schema.names else hashes)
                 bare.add(row_hashes(outside, left_out))
@@ -255,7 +261,9 @@ class Datasets:
                 writers.holdout(outside)
                 progress(batch.num_rows)
             for batch in plan.holdout.batches() if plan.holdout else ():
-                bare.add(row_hashes(batch, left_out))
+                hashes = row_hashes(batch, left_out)
+                holdout_order.add(hashes)
+                bare.add(hashes)
                 kept.add(row_hashes(batch))
                 writers.holdout(batch)
                 progress(batch.num_rows)
@@ -265,6 +273,9 @@ class Datasets:
         if rows == 0:
             raise DataError(f"{source.path.name} leaves no rows to train on")
         sync_folder(folder)
+        held = [bare.digest, kept.digest]
+        if plan.schema.looks_back:  # scores of held-out rows then depend on the rows before them
+            held = [_together(trained.digest, digest) for digest in held]
         return Snapshot(
             name=name,
             generation=contents.generation_of(trained.digest, spelt_out.digest),
@@ -277,9 +288,11 @@ class Datasets:
             content=_content(plan, trained.digest, kept.digest, labels.digest),
             files={path.name: FileSource(path).digest() for path in folder.iterdir()},
             added_at=time.time(),
-            holdout_generation=contents.generation_of(bare.digest, kept.digest),
+            holdout_generation=contents.generation_of(*held),
             holdout_digest=kept.digest,
             labels=labels.digest,
+            order=order.digest if plan.schema.looks_back else None,
+            holdout_order=_together(order.digest, holdout_order.digest) if plan.schema.looks_back else None,
         )
 
     def _remove_left_overs(self, contents: Contents) -> None:
@@ -287,6 +300,24 @@ class Datasets:
         for path in self._folder.iterdir():
             if path.is_dir() and path.name not in named:
                 shutil.rmtree(path)
+
+
+class _Split:
+    """Which rows are held out: the last ones where features look back in time, else chosen by their hashes."""
+
+    def __init__(self, plan: Plan, source: FileSource) -> None:
+        self._fraction = 0.0 if plan.holdout else plan.holdout_fraction
+        self._first: int | None = None
+        self._at = 0
+        if plan.schema.looks_back:
+            rows = sum(batch.num_rows for batch in source.batches())
+            self._first = rows - round(self._fraction * rows)
+
+    def __call__(self, hashes: list[bytes]) -> npt.NDArray[np.bool_]:
+        """Return which of the next rows are held out."""
+        places = np.arange(self._at, self._at + len(hashes))
+        self._at += len(hashes)
+        return held_out(hashes, self._fraction) if self._first is None else places >= self._first
 
 
 class _Writers:
@@ -297,15 +328,16 @@ class _Writers:
         self._folder = folder
         self._plan = plan
         self._stack = stack
+        self._order = Order(plan.schema.windows)
         self._open: dict[str, EncryptedWriter] = {}
 
     def train(self, batch: pa.RecordBatch, truth: Truth | None) -> None:
-        self._write(TRAIN, conformed(self._plan.schema, batch))
+        self._write(TRAIN, conformed(self._plan.schema, batch, self._order))
         if truth is not None:
             self._write(TRAIN_LABELS, pa.record_batch({"label": pa.array(truth.astype(np.int8))}))
 
     def holdout(self, batch: pa.RecordBatch) -> None:
-        self._write(HOLDOUT, conformed(self._plan.schema, batch))
+        self._write(HOLDOUT, conformed(self._plan.schema, batch, self._order))
         label = self._plan.label
         if label is not None:
             if label not in batch.schema.names:
@@ -336,11 +368,19 @@ def view_of(snapshot: Snapshot) -> DatasetView:
 
 
 def _same(newest: Snapshot, added: Snapshot) -> bool:
-    return (newest.content, newest.holdout_generation) == (added.content, added.holdout_generation)
+    return _identity(newest) == _identity(added)
+
+
+def _identity(snapshot: Snapshot) -> tuple[object, ...]:
+    return snapshot.content, snapshot.holdout_generation, snapshot.order, snapshot.holdout_order
 
 
 def _label(batch: pa.RecordBatch, plan: Plan) -> pa.Array | None:
     return batch.column(plan.label) if plan.label in batch.schema.names else None
+
+
+def _together(*digests: bytes) -> bytes:
+    return hashlib.sha256(begin("rows after rows") + b"".join(item("rows", digest) for digest in digests)).digest()
 
 
 def _content(plan: Plan, trained: bytes, kept: bytes, labels: bytes | None) -> bytes:

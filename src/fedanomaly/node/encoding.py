@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from fedanomaly.features import Schema, read
+from fedanomaly.features import Order, Schema, read
 
 _READ = {"numeric": pa.float64(), "text": pa.string(), "events": pa.string()}
 
@@ -18,14 +18,16 @@ def types_of(schema: Schema) -> dict[str, pa.DataType]:
     return {name: _READ[role] for name, role in schema.roles.items() if role in _READ}
 
 
-def conformed(schema: Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
+def conformed(schema: Schema, batch: pa.RecordBatch, order: Order) -> pa.RecordBatch:
     """Return the columns that a schema reads, in its order, each of one type for all batches.
 
     Raises
     ------
     SchemaError
-        If the rows do not fit; the text names columns and never a value.
+        If the rows do not fit, or come too late after those that `order` has
+        seen; the text names columns and never a value.
     """
     reading = read(schema, batch)
     reading.refuse()
+    order.refuse(reading)
     return pa.RecordBatch.from_pydict(reading.columns)

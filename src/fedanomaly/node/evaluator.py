@@ -12,8 +12,8 @@ import pyarrow as pa
 from fedanomaly.detectors.drift import Drift
 from fedanomaly.detectors.evaluation import EVALUATION, VERSION, Counts, Evaluating, digest_of, drift_from, holds
 from fedanomaly.errors import DataError, FedAnomalyError, RefusedError, ReplayError
-from fedanomaly.features import encode
 from fedanomaly.node.datasets import Datasets
+from fedanomaly.node.encoded import encoded_holdout
 from fedanomaly.node.learner import Learners, OnLocal, as_our_errors, canonical_params
 from fedanomaly.node.models import Model, ModelStore
 from fedanomaly.node.registry import Snapshot
@@ -107,18 +107,20 @@ class Evaluators:
         )
 
     def _claim(self, snapshot: Snapshot) -> None:
-        """Tie held-out rows to their labels.
+        """Tie held-out rows to their labels and, where features look back in time, to their order.
 
         The guard against differencing is keyed by rows. Two sums over the same
         rows and other labels would subtract to the rows whose labels differ.
         """
         labels = item("label", (snapshot.label or "").encode()) + item("rows", snapshot.holdout_digest)
+        if snapshot.holdout_order is not None:
+            labels += item("order", snapshot.holdout_order)
         try:
             self._rows.put([(_LABELS_ROW, item_int("gen", snapshot.holdout_generation), labels)])
         except ReplayError:
             raise RefusedError(
-                f"the held-out rows of {snapshot.name} were evaluated with other labels before",
-                hint="labels that change tell whose; add them together with new rows",
+                f"the held-out rows of {snapshot.name} were evaluated with other labels, or in another order, before",
+                hint="what changes tells whose it is; add it together with new rows",
             ) from None
 
     def model_of(self, request: JobRequest) -> Model:
@@ -208,7 +210,7 @@ class NodeEvaluator:
     def counts(self) -> Counts:
         """Own histograms; they leave it in an encrypted sum only."""
         with as_our_errors():
-            rows = encode(self._scorer.schema, self._datasets.holdout(self._snapshot))
+            rows = encoded_holdout(self._datasets, self._snapshot, self._scorer.schema)
             return self._evaluating.local(rows, self._labels())
 
     def drift(self, state: State) -> list[Drift]:

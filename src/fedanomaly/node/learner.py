@@ -12,8 +12,9 @@ import numpy as np
 
 from fedanomaly.detectors import Detector, from_params
 from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
-from fedanomaly.features import Schema, encode
+from fedanomaly.features import Schema
 from fedanomaly.node.datasets import Datasets
+from fedanomaly.node.encoded import encoded_holdout, encoded_training
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Snapshot
 from fedanomaly.protocol import JobRequest, Rows
@@ -27,6 +28,7 @@ KEPT_BYTES = 1 << 26
 
 _SNAPSHOT_ROW = "node/snapshot"
 _LABELS_ROW = "node/labels"
+_ORDER_ROW = "node/order"
 
 
 class Learners:
@@ -69,8 +71,7 @@ class Learners:
         check_model_name(model)
         snapshot = self._datasets.newest(dataset)
         made = from_params(detector, params)
-        if made.learns_from_labels:
-            self._check_labels(snapshot)
+        self._check_unchanged(snapshot, made)
         return JobRequest(
             request=request,
             model=model,
@@ -94,8 +95,7 @@ class Learners:
             check_model_name(request.model)
             snapshot = self.snapshot_of(request)
             detector = detector_of(request)
-            if detector.learns_from_labels:
-                self._check_labels(snapshot)
+            self._check_unchanged(snapshot, detector)
         except RefusedError:
             raise
         except FedAnomalyError as error:
@@ -112,6 +112,7 @@ class Learners:
             self._datasets,
             lambda step, seconds: self._on_local(request, step, seconds),
             labels=(lambda: self._labels(snapshot)) if detector.learns_from_labels else None,
+            begun=lambda: note_order(self._rows, snapshot.generation, snapshot.order),
         )
 
     def schema_of(self, request: JobRequest) -> str:
@@ -138,6 +139,11 @@ class Learners:
         # A job ends on the rows that it began with, whatever is added meanwhile.
         self._rows.put([(_SNAPSHOT_ROW, request.request, snapshot.folder.encode("ascii"))])
         return snapshot
+
+    def _check_unchanged(self, snapshot: Snapshot, detector: Detector) -> None:
+        check_order(self._rows, snapshot.name, snapshot.generation, snapshot.order)
+        if detector.learns_from_labels:
+            self._check_labels(snapshot)
 
     def _check_labels(self, snapshot: Snapshot) -> None:
         """Refuse labels that are not there, or that have changed while their rows have not.
@@ -166,6 +172,25 @@ def _key(snapshot: Snapshot) -> bytes:
     return snapshot.generation.to_bytes(8, "little")
 
 
+def check_order(rows: Rows, name: str, generation: int, order: bytes | None) -> None:
+    """Refuse rows in another order than before, where features look back in time.
+
+    The guard against differencing is keyed by rows in any order. Two sums over
+    the same rows would subtract to what the order changes.
+    """
+    if order is not None and rows.get(_ORDER_ROW, generation.to_bytes(8, "little")) not in {None, order}:
+        raise RefusedError(
+            f"the rows of the data set {name} were summed in another order before",
+            hint="add them in the order of the first time, or together with new rows",
+        )
+
+
+def note_order(rows: Rows, generation: int, order: bytes | None) -> None:
+    """Remember the order of rows that are about to be summed."""
+    if order is not None:
+        rows.put([(_ORDER_ROW, generation.to_bytes(8, "little"), order)])
+
+
 class NodeLearner:
     """One detector over one snapshot; encoded rows, if they are few, live as long as this object.
 
@@ -183,6 +208,8 @@ class NodeLearner:
         Told the name and the seconds of every statistic that was computed.
     labels : callable or None
         Gives the labels of the training rows; None for a detector that learns from none.
+    begun : callable, optional
+        Called before rows are summed.
     """
 
     def __init__(
@@ -194,6 +221,7 @@ class NodeLearner:
         on_local: Callable[[str, float], None],
         *,
         labels: Callable[[], Integers] | None = None,
+        begun: Callable[[], None] = lambda: None,
     ) -> None:
         self._detector = detector
         self._schema = schema
@@ -201,6 +229,7 @@ class NodeLearner:
         self._datasets = datasets
         self._on_local = on_local
         self._labels = labels
+        self._begun = begun
         self._kept: tuple[Floats, Integers | None] | None = None
 
     @property
@@ -226,6 +255,7 @@ class NodeLearner:
     def local(self, step: Step, state: State) -> Statistics:
         """Return this node's plaintext statistic: the sum of those of its batches of rows."""
         began = time.monotonic()
+        self._begun()
         with as_our_errors():
             total = self._detector.local_batches(step, self._training(), state)
         self._on_local(step.name, time.monotonic() - began)
@@ -242,10 +272,10 @@ class NodeLearner:
     def _encoded(self) -> Iterator[tuple[Floats, Integers | None]]:
         labels = None if self._labels is None else self._labels()
         at = 0
-        for batch in self._datasets.train(self._snapshot):
-            part = None if labels is None else labels[at : at + batch.num_rows]
-            at += batch.num_rows
-            yield encode(self._schema, batch), part
+        for rows in encoded_training(self._datasets, self._snapshot, self._schema):
+            part = None if labels is None else labels[at : at + len(rows)]
+            at += len(rows)
+            yield rows, part
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state."""
@@ -255,11 +285,8 @@ class NodeLearner:
     def scores_are_finite(self, state: State) -> bool:
         """Whether the trained detector gives finite scores on the held-out rows."""
         with as_our_errors():
-            trained = self._detector.with_state(state)
-            return all(
-                bool(np.isfinite(trained.anomaly_scores(encode(self._schema, batch))).all())
-                for batch in self._datasets.holdout(self._snapshot).to_batches()
-            )
+            rows = encoded_holdout(self._datasets, self._snapshot, self._schema)
+            return bool(np.isfinite(self._detector.with_state(state).anomaly_scores(rows)).all())
 
 
 def detector_of(request: JobRequest) -> Detector:

@@ -56,6 +56,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     labels : bytes or None
         Digest of the anomalies among the training rows, 32 bytes; None where
         these have no labels that a detector can learn from.
+    order, holdout_order : bytes or None
+        Digest of the training rows in their order, and of these and the held-out
+        ones after them; None where no feature depends on rows before.
     """
 
     name: str
@@ -72,6 +75,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     holdout_generation: int = 0
     holdout_digest: bytes = b""
     labels: bytes | None = None
+    order: bytes | None = None
+    holdout_order: bytes | None = None
 
 
 class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

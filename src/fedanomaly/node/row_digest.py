@@ -50,6 +50,22 @@ class RowDigest:
         return (self._sum % _MODULUS).to_bytes(DIGEST_BYTES, "little")
 
 
+class OrderDigest:
+    """Digest of rows in their order; where features look back in time, another order is other features."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256(begin("rows in their order"))
+
+    def add(self, hashes: list[bytes]) -> None:
+        """Add the next rows by their hashes."""
+        self._sha.update(b"".join(hashes))
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the rows so far, 32 bytes."""
+        return self._sha.digest()
+
+
 def row_hashes(batch: pa.RecordBatch, label: str | None = None) -> list[bytes]:
     """Return the SHA-256 of every row; the order of the columns does not matter, nor does that named `label`."""
     names = sorted(name for name in batch.schema.names if name != label)

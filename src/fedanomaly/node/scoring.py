@@ -44,13 +44,15 @@ class Scorer:
         """The score above which a row is an outlier."""
         return float(-self.detector.offset_)
 
-    def scores(self, frame: Any) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+    def scores(self, frame: Any, history: Any = None) -> Floats:  # noqa: ANN401 - whatever narwhals knows
         """Return the anomaly score of every row; high is anomalous.
 
         Parameters
         ----------
         frame : pandas, polars or pyarrow table
             Rows, columns as in the schema; further ones are left alone.
+        history : pandas, polars or pyarrow table, optional
+            Rows that came before, for windows and frequencies.
 
         Returns
         -------
@@ -61,7 +63,7 @@ class Scorer:
         SchemaError
             If the rows do not fit the schema.
         """
-        return self.detector.anomaly_scores(encode(self.schema, frame))
+        return self.detector.anomaly_scores(encode(self.schema, frame, history))
 
     def predictions(self, scores: Floats) -> Integers:
         """Return -1 for scores of outliers and +1 for all others."""

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from fedanomaly.errors import SchemaError
-from fedanomaly.features import Column, Schema, Window, encode
+from fedanomaly.features import Column, Order, Schema, Window, encode
 from fedanomaly.node.encoding import conformed, types_of
 
 SCHEMA = Schema(
@@ -36,11 +36,13 @@ BATCHES = [
 def test_rows_encode_the_same_before_and_after_they_are_stored(columns):
     batch = pa.record_batch(columns)
 
-    np.testing.assert_array_equal(encode(SCHEMA, conformed(SCHEMA, batch)), encode(SCHEMA, batch))
+    np.testing.assert_array_equal(encode(SCHEMA, conformed(SCHEMA, batch, Order(()))), encode(SCHEMA, batch))
 
 
 def test_all_batches_are_stored_with_the_same_types_and_without_further_columns():
-    schemas = {str(conformed(SCHEMA, pa.record_batch({**columns, "more": [1, 2]})).schema) for columns in BATCHES}
+    schemas = {
+        str(conformed(SCHEMA, pa.record_batch({**columns, "more": [1, 2]}), Order(())).schema) for columns in BATCHES
+    }
 
     assert len(schemas) == 1
     assert "more" not in schemas.pop()
@@ -70,7 +72,7 @@ def test_rows_that_windows_read_encode_the_same_after_they_are_stored(calls, car
             "more": ["x", "y"],
         }
     )
-    stored = conformed(WINDOWED, batch)
+    stored = conformed(WINDOWED, batch, Order(WINDOWED.windows))
 
     assert stored.schema.names == ["note", "calls", "shop", "card", "at", "amount"]
     np.testing.assert_array_equal(encode(WINDOWED, stored), encode(WINDOWED, batch))
@@ -78,7 +80,7 @@ def test_rows_that_windows_read_encode_the_same_after_they_are_stored(calls, car
 
 def test_rows_that_do_not_fit_are_refused():
     with pytest.raises(SchemaError, match="amount"):
-        conformed(SCHEMA, pa.record_batch({**BATCHES[0], "amount": ["a", "b"]}))
+        conformed(SCHEMA, pa.record_batch({**BATCHES[0], "amount": ["a", "b"]}), Order(()))
 
 
 def test_levels_and_numbers_of_a_text_file_are_not_guessed():
@@ -91,4 +93,4 @@ def test_levels_and_numbers_of_a_text_file_are_not_guessed():
 
 def test_a_time_that_cannot_be_read_is_refused():
     with pytest.raises(SchemaError, match="at"):
-        conformed(SCHEMA, pa.record_batch({**BATCHES[0], "at": ["noon", "later"]}))
+        conformed(SCHEMA, pa.record_batch({**BATCHES[0], "at": ["noon", "later"]}), Order(()))

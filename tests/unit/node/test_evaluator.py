@@ -162,7 +162,7 @@ def test_the_same_rows_are_not_evaluated_with_other_labels(world, tmp_path, chan
     relabelled = world.datasets.add("payments", write(tmp_path, table), plan).snapshot
 
     assert relabelled.holdout_generation == world.snapshot.holdout_generation
-    with pytest.raises(RefusedError, match="other labels before"):
+    with pytest.raises(RefusedError, match="evaluated with other labels"):
         world.evaluators(world.request(3))
 
 
