@@ -261,9 +261,9 @@ class Datasets:
                 writers.holdout(outside)
                 progress(batch.num_rows)
             for batch in plan.holdout.batches() if plan.holdout else ():
-                hashes = row_hashes(batch, left_out)
-                holdout_order.add(hashes)
-                bare.add(hashes)
+                later = row_hashes(batch, left_out)
+                holdout_order.add(later)
+                bare.add(later)
                 kept.add(row_hashes(batch))
                 writers.holdout(batch)
                 progress(batch.num_rows)
