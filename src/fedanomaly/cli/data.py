@@ -31,7 +31,13 @@ def add(
     ] = None,
     holdout: Annotated[Path | None, typer.Option("--holdout", help="File with the rows to hold out.")] = None,
     holdout_fraction: Annotated[
-        float, typer.Option("--holdout-fraction", min=0.0, max=0.5, help="Else this share of the rows.")
+        float,
+        typer.Option(
+            "--holdout-fraction",
+            min=0.0,
+            max=0.5,
+            help="Else this share: the last rows where features look back in time.",
+        ),
     ] = 0.1,
     label: Annotated[
         str | None,
@@ -98,9 +104,10 @@ def list_(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as
 
 
 def _schema(datasets: Datasets, name: str, source: FileSource, file: Path | None, left_out: list[str]) -> Schema:
-    from fedanomaly.cli.schema import infer_from, read_schema
+    from fedanomaly.cli.schema import infer_from
     from fedanomaly.errors import ConfigError, NotFoundError
     from fedanomaly.features import Schema
+    from fedanomaly.features.schema_file import read_schema
 
     if file is not None:
         agreed = read_schema(file)

@@ -15,7 +15,7 @@ from fedanomaly.cli.output import done, note, print_json, stdout, table, writing
 
 if TYPE_CHECKING:
     from fedanomaly.errors import SchemaError
-    from fedanomaly.features import Inference, Schema, Violation
+    from fedanomaly.features import Inference, Violation
     from fedanomaly.node.sources import FileSource
 
 app = typer.Typer(help="Feature schemas: one file that all members share.", no_args_is_help=True)
@@ -76,6 +76,7 @@ def check(
     import pyarrow as pa
 
     from fedanomaly.features import Checker
+    from fedanomaly.features.schema_file import read_schema
     from fedanomaly.node.sources import FileSource
 
     agreed = read_schema(schema)
@@ -113,27 +114,6 @@ def _misfit(violations: list[Violation]) -> SchemaError:
     return SchemaError(
         told + (f"; and {more} more" if more > 0 else ""), hint="correct the data, or the schema at every member"
     )
-
-
-def read_schema(file: Path) -> Schema:
-    """Read a schema file.
-
-    Raises
-    ------
-    SchemaError
-        If it is missing, or no schema.
-    """
-    from fedanomaly.errors import SchemaError
-    from fedanomaly.features import Schema
-
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SchemaError(
-            f"no schema can be read from {file}: {reason}", hint="write one with: fedanomaly schema infer FILE"
-        ) from None
-    return Schema.from_json(text) if file.suffix.lower() == ".json" else Schema.from_toml(text)
 
 
 def infer_from(source: FileSource, left_out: list[str], *, windows: bool = False) -> Inference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,11 @@ from sklearn.base import clone
 from fedanomaly.detectors import Detector
 from fedanomaly.detectors.quality import ALERT_BUDGET, alerts_of
 from fedanomaly.errors import DataError, ShapeError
+from fedanomaly.features import Schema
 from fedanomaly.simulation.comparison import Comparison
 from fedanomaly.simulation.judging import Held, Judge, Scored, has_both
-from fedanomaly.simulation.simulate import arrays_of, simulate
+from fedanomaly.simulation.simulate import simulate
+from fedanomaly.simulation.tables import SchemaLike, arrays_of, schema_of
 from fedanomaly.types import Floats, Integers, Quantiser
 
 
@@ -23,6 +25,7 @@ def compare(
     parts: Sequence[npt.ArrayLike],
     labels: Sequence[npt.ArrayLike] | None = None,
     *,
+    schema: SchemaLike | None = None,
     test: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
     test_labels: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
     budget: float = ALERT_BUDGET,
@@ -39,14 +42,18 @@ def compare(
     ----------
     detectors : Detector or sequence of Detector
         What to try; they are not changed.
-    parts : sequence of array-likes of shape (n_samples_i, n_features)
+    parts : sequence of array-likes of shape (n_samples_i, n_features), or of tables
         Training rows of every organisation.
     labels : sequence of array-likes of shape (n_samples_i,), optional
         Labels of the parts: 0 is normal, anything else an anomaly. Detectors that
         learn from labels need them; without `test` they serve to judge.
+    schema : Schema or path, optional
+        What the columns mean of pandas, polars or pyarrow tables. Every
+        organisation encodes its own rows, and its own test rows as what comes after
+        them: windows and frequencies go on. One table for all starts afresh.
     test : array-like, or list or tuple of one array-like for each organisation, optional
-        Rows to judge with. Without, detectors that learn from no labels are judged
-        on the parts.
+        Rows to judge with; tables if the parts are. Without, detectors that learn
+        from no labels are judged on the parts.
     test_labels : array-like, or list or tuple of one for each organisation, optional
         Labels of `test`. Without any, only ranks and alerts are compared.
     budget : float, default=0.005
@@ -96,11 +103,15 @@ def compare(
     tried = [detectors] if isinstance(detectors, Detector) else list(detectors)
     if not tried:
         raise DataError("there is no detector to compare")
-    arrays = arrays_of(parts)
+    agreed = schema_of(schema)
+    arrays = arrays_of(parts, agreed)
     if not arrays:
         raise DataError("there is no part to train on")
     marks = None if labels is None else _labels(labels, [len(array) for array in arrays])
-    tests = _tests(arrays, marks, test, test_labels)
+    own = isinstance(test, (list, tuple))
+    held = None if test is None else _test_rows(test if own else [test], parts if own else None, arrays, agreed)
+    told = test_labels if own or test_labels is None else [test_labels]
+    tests = _tests(arrays, marks, held, cast("Sequence[Any] | None", told))
     if any(detector.learns_from_labels for detector in tried) and (marks is None or test is None):
         raise DataError(
             "a detector that learns from labels needs them, and other rows to be judged with",
@@ -116,36 +127,35 @@ def compare(
     return judge.compared(scored, encrypted=encrypted)
 
 
+def _test_rows(
+    test: Sequence[Any], histories: Sequence[npt.ArrayLike] | None, arrays: list[Floats], schema: Schema | None
+) -> list[Floats]:
+    fits = histories is None or len(test) == len(histories)
+    rows = arrays_of(test, schema, histories) if fits else []
+    if not fits or any(array.shape[1] != arrays[0].shape[1] for array in rows):
+        raise ShapeError("test rows have the columns of the parts, and one array for each organisation or for all")
+    return rows
+
+
 def _tests(
-    arrays: list[Floats],
-    marks: list[Integers] | None,
-    test: npt.ArrayLike | Sequence[npt.ArrayLike] | None,
-    test_labels: npt.ArrayLike | Sequence[npt.ArrayLike] | None,
+    arrays: list[Floats], marks: list[Integers] | None, held: list[Floats] | None, told: Sequence[Any] | None
 ) -> Held:
-    if test is None:
-        if test_labels is not None:
-            raise DataError("there are labels to test with, and no rows", hint="give test as well")
-        rows, found, of = arrays, marks, list(range(len(arrays)))
-    else:
-        own = isinstance(test, (list, tuple))
-        rows = arrays_of(test if own else [cast("npt.ArrayLike", test)])
-        if any(array.shape[1] != arrays[0].shape[1] for array in rows) or (own and len(rows) != len(arrays)):
-            raise ShapeError("test rows have the columns of the parts, and one array for each organisation or for all")
-        of = list(range(len(arrays))) if own else [0] * len(arrays)
-        found = None
-        if test_labels is not None:
-            given = cast("Sequence[npt.ArrayLike]", test_labels if own else [test_labels])
-            found = _labels(given, [len(array) for array in rows])
-    if found is not None and not any(has_both(each) for each in found):
-        together = np.concatenate(found)
-        if not has_both(together):
-            raise DataError("the labels to judge with hold one class only")
-        # No organisation can be judged on its own rows: all are judged on everybody's.
-        return Held([np.vstack(rows)], [together], [0] * len(arrays))
-    return Held(rows, found, of)
+    if held is None and told is not None:
+        raise DataError("there are labels to test with, and no rows", hint="give test as well")
+    rows, labels = (arrays, marks) if held is None else (held, None)
+    if told is not None:
+        labels = _labels(told, [len(each) for each in rows])
+    of = list(range(len(arrays))) if len(rows) == len(arrays) else [0] * len(arrays)
+    if labels is None or any(has_both(each) for each in labels):
+        return Held(rows, labels, of)
+    together = np.concatenate(labels)
+    if not has_both(together):
+        raise DataError("the labels to judge with hold one class only")
+    # No organisation can be judged on its own rows: all are judged on everybody's.
+    return Held([np.vstack(rows)], [together], [0] * len(arrays))
 
 
-def _labels(given: Sequence[npt.ArrayLike], lengths: list[int]) -> list[Integers]:
+def _labels(given: Sequence[Any], lengths: list[int]) -> list[Integers]:
     if len(given) != len(lengths):
         raise ShapeError(f"labels of {len(given)} parts for {len(lengths)} parts")
     out = []

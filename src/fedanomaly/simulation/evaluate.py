@@ -17,7 +17,8 @@ from fedanomaly.detectors.evaluation import EVALUATION, VERSION, Counts, Evaluat
 from fedanomaly.detectors.quality import ALERT_BUDGET, Quality, alerts_of
 from fedanomaly.errors import DataError, ShapeError
 from fedanomaly.protocol import JobRequest
-from fedanomaly.simulation.simulate import arrays_of, canonical, matrix_schema, run_job
+from fedanomaly.simulation.simulate import canonical, matrix_schema, run_job
+from fedanomaly.simulation.tables import arrays_of
 from fedanomaly.types import Floats, State, Statistics, Step, Total
 
 

@@ -20,6 +20,7 @@ from fedanomaly.detectors.refresh import Refresh
 from fedanomaly.errors import DataError, ProtocolError, ShapeError
 from fedanomaly.protocol import Job, JobRequest, JobState, Learner, Settings
 from fedanomaly.simulation.federation import Federation, Party
+from fedanomaly.simulation.tables import SchemaLike, arrays_of, schema_of
 from fedanomaly.types import Floats, State, Statistics, Step, Total
 from fedanomaly.types.canonical import begin, item_int
 
@@ -117,30 +118,6 @@ def canonical(params: Mapping[str, Any]) -> str:
     return json.dumps(dict(params), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def arrays_of(parts: Sequence[npt.ArrayLike]) -> list[Floats]:
-    """Return the rows of every organisation as numbers.
-
-    Raises
-    ------
-    DataError
-        If the parts cannot be used; what is wrong with which part is said.
-    """
-    arrays = [_numbers(number, part) for number, part in enumerate(parts)]
-    if any(array.ndim != 2 or array.shape[1] != arrays[0].shape[1] for array in arrays):
-        raise ShapeError("every part must be an array of shape (n_samples, n_features) with the same columns")
-    return arrays
-
-
-def _numbers(number: int, part: npt.ArrayLike) -> Floats:
-    try:
-        rows = np.asarray(part, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"part {number} is no array of numbers", hint="encode texts and times first") from None
-    if rows.shape[:1] == (0,):
-        raise DataError(f"part {number} has no rows", hint="leave it out")
-    return rows
-
-
 @dataclass(frozen=True, kw_only=True)
 class Opened:
     """What a job over several learners has opened.
@@ -196,6 +173,7 @@ def simulate(
     parts: Sequence[npt.ArrayLike],
     labels: Sequence[npt.ArrayLike] | None = None,
     *,
+    schema: SchemaLike | None = None,
     keep: float | None = None,
     decryption_threshold: int = 2,
 ) -> Run:
@@ -208,10 +186,13 @@ def simulate(
     ----------
     detector : Detector
         What to train, or with `keep` a fitted one; it is not changed.
-    parts : sequence of array-likes of shape (n_samples_i, n_features)
+    parts : sequence of array-likes of shape (n_samples_i, n_features), or of tables
         One for each organisation, at least three. With `keep`: new rows only.
     labels : sequence of array-likes of shape (n_samples_i,), optional
         For detectors that learn from them: 0 is normal, anything else an anomaly.
+    schema : Schema or path, optional
+        What the columns mean of pandas, polars or pyarrow tables; every
+        organisation encodes its own rows, in the order of time if there are windows.
     keep : float in [0, 1], optional
         Refresh the fitted detector, as `Detector.refresh` does: share of its old
         rows that still count. For a half-life of h days it is ``0.5 ** (age / h)``.
@@ -246,7 +227,7 @@ def simulate(
     >>> int(later.detector.state_["rows"][0])
     375
     """
-    arrays = arrays_of(parts)
+    arrays = arrays_of(parts, schema_of(schema))
     if detector.learns_from_labels and labels is None:
         raise DataError(
             f"{detector.name} learns from labels, and there are none", hint="pass labels: one array for each part"
@@ -254,11 +235,11 @@ def simulate(
     marks = [None] * len(arrays) if labels is None else list(labels)
     if len(marks) != len(arrays):
         raise ShapeError(f"labels of {len(marks)} parts for {len(arrays)} parts")
-    schema = matrix_schema(arrays[0].shape[1] if arrays else 0)
+    digest = matrix_schema(arrays[0].shape[1] if arrays else 0)
     learning: Learning = detector if keep is None else Refresh.of(detector, keep)
     opened = run_job(
         [partial(ArrayLearner, learning, array, y) for array, y in zip(arrays, marks, strict=True)],
-        request_for(detector, model="model", dataset="part", schema=schema),
+        request_for(detector, model="model", dataset="part", schema=digest),
         decryption_threshold=decryption_threshold,
     )
     trained = learning.with_state(opened.state)
