@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,7 +166,7 @@ class Curve:
     labels: Integers
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """Whether a federation finds more than its organisations do alone.
 
@@ -195,7 +195,7 @@ class Comparison:
     anomalies: int
     budget: float
     encrypted: bool
-    curves: Sequence[Curve] = field(default=(), repr=False)
+    curves: Sequence[Curve] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, without the curves."""
@@ -243,7 +243,7 @@ class Comparison:
         at = Text(f"alerts are {100 * self.budget:g} % of the rows")
         return Group(self._table(), at, Text(), *lines, Text(f"{self.verdict}: {self.reason}", style="bold"))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         out = io.StringIO()
         Console(file=out, width=WIDTH, highlight=False, emoji=False).print(self)
         return out.getvalue().rstrip("\n")

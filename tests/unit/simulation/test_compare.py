@@ -291,6 +291,10 @@ def test_it_prints_one_table_and_a_verdict_for_each(compared):
     assert lines[-1].startswith(compared.verdict) or lines[-2].startswith(compared.verdict)
 
 
+def test_a_notebook_shows_the_table(compared):
+    assert repr(compared) == str(compared)
+
+
 def test_it_is_plain_for_machines_and_the_same_every_time(compared):
     X, y = outliers(600)
     again = fa.compare([Mahalanobis(), Loda(n_projections=5)], split(X, 3), split(y, 3), budget=0.02, replicates=30)
