@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from fedanomaly.detectors.base import Detector, Stage
 from fedanomaly.detectors.mahalanobis import Moments
 from fedanomaly.detectors.network import (
+    LOSS_REACH,
     WEIGHT_BITS,
     Network,
     first_weights,
@@ -21,7 +22,8 @@ from fedanomaly.detectors.network import (
     hidden_of,
     hidden_sums,
 )
-from fedanomaly.detectors.scaling import most_rows
+from fedanomaly.detectors.progress import Progress, Progressing
+from fedanomaly.detectors.scaling import most_rows, rows_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 FASTER, SLOWER = (3, 2), (1, 2)
@@ -121,7 +123,7 @@ class Autoencoder(Detector):
         return Network.of(state)
 
 
-class Training:
+class Training(Progressing):
     """Steps ``network/decode-t`` (sums that the output layer is solved from) and ``network/encode-t`` (gradients)."""
 
     prefix = "network"
@@ -165,7 +167,9 @@ class Training:
             return _with(state, {**layer, "network/turn": np.array([turn + 1])})
         lost, epoch = int(total["loss"][0]), turn // 2
         rose = "network/loss" in state and lost >= int(state["network/loss"][0])
-        if epoch >= int(state.params["n_epochs"]):
+        # Without a gradient the weights stay, and so would every later loss.
+        settled = not rose and not total["gradient"].any()
+        if settled or epoch >= int(state.params["n_epochs"]):
             return _ended(_with(state, {name: state[f"{name}-before"] for name in LAYERS} if rose else {}))
         if rose:
             moved = _retried(state)
@@ -173,6 +177,13 @@ class Training:
             kept = {f"{name}-before": state[name] for name in LAYERS}
             moved = {**kept, **_moved(total["gradient"], state), "network/loss": total["loss"]}
         return _with(state, {**moved, "network/turn": np.array([turn + 1])})
+
+    def progress(self, total: Total, state: State) -> Progress | None:
+        """Return the mean of a row's squared errors, in units of the features' variance."""
+        if "loss" not in total.integers:
+            return None
+        _, most = gradient_limits(hidden_of(state))
+        return Progress("mean squared error", int(total["loss"][0]) / most * LOSS_REACH / rows_of(state))
 
 
 LAYERS = ("network/weights", "network/units", "network/squares", "network/products")

@@ -14,6 +14,7 @@ from fedanomaly.detectors.base import LabelledStage
 from fedanomaly.detectors.boosted_trees import NEVER, Bytes, Splits, Trees, best_splits
 from fedanomaly.detectors.class_bins import bins_of
 from fedanomaly.detectors.odds import STEPS, places, prior, probabilities
+from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import most_rows, rows_of
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
@@ -23,7 +24,7 @@ MOST_ODDS = 64 * STEPS
 """No node adds more than that, whatever sums were opened."""
 
 
-class Boosting(LabelledStage):
+class Boosting(LabelledStage, Progressing):
     """Steps ``boost/0``, ``boost/1`` and so on: gradient and Hessian sums of the nodes that are to be split.
 
     In round r tree r begins at its root, and the trees before it grow one level
@@ -98,6 +99,15 @@ class Boosting(LabelledStage):
             arrays["boost/sums"] = np.concatenate([*kept, sums[:0]])
         others = {name: array for name, array in state.arrays.items() if not name.startswith("boost/")}
         return State(state.detector, state.version, state.params, {**others, **arrays})
+
+    def progress(self, total: Total, state: State) -> Progress | None:
+        """Return the mean p (1 - p) of all rows at the tree that begins: 0 where all are told apart."""
+        flight = Flight.of(state)
+        if flight.turn >= flight.last:
+            return None
+        # Every row lies in one cell of the first feature; the root comes last.
+        rows = float(total["hessians"][-1, : int(state["bins/number"][0])].sum()) / UNIT
+        return Progress("mean p (1 - p)", rows / rows_of(state))
 
 
 @dataclass(frozen=True, eq=False)

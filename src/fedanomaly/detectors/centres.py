@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedanomaly.detectors.fading import Fade, Renewable, plus
+from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import most_rows, scale_of
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -21,7 +22,7 @@ GROWTH = 4
 """A round may split every centre into that many."""
 
 
-class Lloyd(Renewable):
+class Lloyd(Renewable, Progressing):
     """Steps ``prefix/0``, ``prefix/1`` and so on: rows, their sums and their squares by nearest centre.
 
     Parameters
@@ -31,7 +32,7 @@ class Lloyd(Renewable):
     n_clusters : int
         Centres in the end.
     n_rounds : int
-        Number of steps.
+        Most steps; fewer once a round has opened what the one before had, as all others then would.
     """
 
     def __init__(self, prefix: str, n_clusters: int, n_rounds: int) -> None:
@@ -69,8 +70,14 @@ class Lloyd(Renewable):
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Keep the sums of this round in place of the last."""
         arrays = {f"{self.prefix}/{field.name}": total[field.name] for field in step.fields}
-        turn = {f"{self.prefix}/turn": np.array([self._turn(state) + 1])}
+        settled = all(name in state and np.array_equal(state[name], array) for name, array in arrays.items())
+        turn = {f"{self.prefix}/turn": np.array([self._n_rounds if settled else self._turn(state) + 1])}
         return State(state.detector, state.version, state.params, {**state.arrays, **arrays, **turn})
+
+    def progress(self, total: Total, state: State) -> Progress | None:
+        """Return the variance within clusters, of one feature in robust deviations."""
+        clusters = clusters_of(self.merge(total.step, total, state), self.prefix)
+        return Progress("variance within clusters", clusters.variance / scale_of(state).grid ** 2)
 
     def reopened(self, state: State) -> State:
         """Return the state before a further round from the present centres; as it is, where these were a start only."""

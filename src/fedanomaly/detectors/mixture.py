@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fedanomaly.detectors.centres import Lloyd, squared_distances
 from fedanomaly.detectors.fading import Fade, Renewable, plus
 from fedanomaly.detectors.mahalanobis import Covariance, Metric
+from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import MAX_ROWS, layout_rows, most_rows, rows_of, scale_of
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -159,7 +160,7 @@ class Mixture:
         return parts / total, np.maximum(-(largest + np.log(total))[:, 0], 0.0)
 
 
-class Maximisation(Renewable):
+class Maximisation(Renewable, Progressing):
     """Steps ``gaussian_mixture/0`` and so on: rows, sums and products by their parts in the components.
 
     Parameters
@@ -228,6 +229,13 @@ class Maximisation(Renewable):
             }
             kept = {name: array for name, array in kept.items() if name not in working}
         return State(state.detector, state.version, state.params, kept)
+
+    def progress(self, total: Total, state: State) -> Progress | None:
+        """Return the mean log density under the components that the round began with; the first has none."""
+        rows = float(total["counts"].sum()) / Grid.of(state).part
+        if "fit" not in total.integers or not rows:
+            return None
+        return Progress("mean log density", float(total["fit"][0]) / FIT_UNIT / rows)
 
     def reopened(self, state: State) -> State:
         """Return the state before a further round from the present components."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from fedanomaly.detectors.base import LabelledStage
 from fedanomaly.detectors.odds import STEPS, places, prior, probabilities, surprise
+from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import most_rows, rows_of, scale_of
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -28,7 +29,7 @@ ROOM = 51
 """Bits of a member's sum: with its sign and 250 members a field has 60."""
 
 
-class Newton(LabelledStage):
+class Newton(LabelledStage, Progressing):
     """Steps ``newton/classes`` and ``newton/0`` to ``newton/7``.
 
     Each opens loss, gradient and Hessian at the weights that follow from what was
@@ -108,6 +109,12 @@ class Newton(LabelledStage):
                 "newton/loss": np.array([loss]) if better else state["newton/loss"],
             }
         return State(state.detector, state.version, state.params, {**kept, **arrays})
+
+    def progress(self, total: Total, state: State) -> Progress | None:
+        """Return the mean loss of a row at the weights that the round tried."""
+        if "loss" not in total.integers:
+            return None
+        return Progress("mean loss", math.ldexp(int(total["loss"][0]), -_Units.of(state).loss) / rows_of(state))
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,6 +68,10 @@ class Refresh:
             raise ShapeError(f"the detector learnt {self._detector.n_features_in_} columns, there are {n_features}")
         return self._start
 
+    def stage_of(self, step: Step, state: State) -> object:
+        """Return the stage of a step."""
+        return self._detector.stage_of(step, state)
+
     def next_step(self, state: State) -> Step | None:
         """Return what to sum next, or None once trained."""
         return self._detector.next_step(state)

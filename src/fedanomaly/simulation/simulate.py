@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +13,29 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console, Group
+from rich.text import Text
 from sklearn.base import clone
 
 from fedanomaly.detectors import Detector
 from fedanomaly.detectors.base import Learning, learnt
+from fedanomaly.detectors.progress import progress_of
 from fedanomaly.detectors.refresh import Refresh
 from fedanomaly.errors import DataError, ProtocolError, ShapeError
 from fedanomaly.protocol import Job, JobRequest, JobState, Learner, Settings
 from fedanomaly.simulation.federation import Federation, Party
+from fedanomaly.simulation.history import Notes, OnTotal, RoundRecord, table_of
 from fedanomaly.simulation.tables import SchemaLike, arrays_of, schema_of
 from fedanomaly.types import Floats, State, Statistics, Step, Total
 from fedanomaly.types.canonical import begin, item_int
 
+WIDTH = 120
+"""Columns of a printed run."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Run:
-    """What a simulated federation has learnt, and what it cost.
+    """What a simulated federation has learnt, and what it cost; prints as a table of its rounds.
 
     Parameters
     ----------
@@ -41,12 +49,25 @@ class Run:
         Largest difference between the anomaly scores of `detector` and those of
         the same detector fitted, or refreshed, on all parts together in
         plaintext, over all rows, in the unit of the score.
+    history : tuple of RoundRecord
+        Every round, those that were not accepted too.
     """
 
     detector: Detector
     rounds: int
     bytes_up: int
     max_abs_difference: float
+    history: tuple[RoundRecord, ...]
+
+    def __rich__(self) -> Group:
+        told = f"{self.detector.name}: {self.rounds} rounds, at most {self.bytes_up:,} bytes sent by a member"
+        apart = f"largest difference from pooled plaintext: {self.max_abs_difference:g}"
+        return Group(table_of(self.history), Text(f"{told}; {apart}", style="bold"))
+
+    def __repr__(self) -> str:
+        out = io.StringIO()
+        Console(file=out, width=WIDTH, highlight=False, emoji=False).print(self)
+        return out.getvalue().rstrip("\n")
 
 
 class ArrayLearner:
@@ -130,14 +151,23 @@ class Opened:
         Rounds that were opened and accepted.
     bytes_up : int
         Bytes that the member with the largest upload sent, set-up included.
+    history : tuple of RoundRecord
+        Every round.
     """
 
     state: State
     rounds: int
     bytes_up: int
+    history: tuple[RoundRecord, ...]
 
 
-def run_job(learners: Sequence[Callable[[], Learner]], request: JobRequest, *, decryption_threshold: int) -> Opened:
+def run_job(
+    learners: Sequence[Callable[[], Learner]],
+    request: JobRequest,
+    *,
+    decryption_threshold: int,
+    on_total: OnTotal = lambda _step, _total, _state: None,
+) -> Opened:
     """Run one job to its end, under encryption, one member for each learner.
 
     Parameters
@@ -148,6 +178,8 @@ def run_job(learners: Sequence[Callable[[], Learner]], request: JobRequest, *, d
         What is asked for.
     decryption_threshold : int
         Up to this number less one may collude.
+    on_total : callable, optional
+        Says how far an opened sum has come.
 
     Raises
     ------
@@ -157,15 +189,23 @@ def run_job(learners: Sequence[Callable[[], Learner]], request: JobRequest, *, d
         If one of them cannot take part.
     """
     settings = Settings(name="simulation", members=len(learners), threshold=decryption_threshold)
-    parties = [Party(f"part {number}", lambda _, make=make: make()) for number, make in enumerate(learners)]
-    federation = Federation(settings, parties)
+    notes = Notes(on_total)
+    parties = [
+        Party(f"part {number}", lambda _, make=make: notes.noting(make())) for number, make in enumerate(learners)
+    ]
+    federation = Federation(settings, parties, notes.watch)
     try:
         federation.enrol()
         job = federation.train(request)
         state = _state_of(federation, job)
     finally:
         federation.close()
-    return Opened(state=state, rounds=len(job.accepted), bytes_up=max(party.bytes_up for party in parties))
+    return Opened(
+        state=state,
+        rounds=len(job.accepted),
+        bytes_up=max(party.bytes_up for party in parties),
+        history=notes.history(job.rounds),
+    )
 
 
 def simulate(
@@ -236,11 +276,12 @@ def simulate(
     if len(marks) != len(arrays):
         raise ShapeError(f"labels of {len(marks)} parts for {len(arrays)} parts")
     digest = matrix_schema(arrays[0].shape[1] if arrays else 0)
-    learning: Learning = detector if keep is None else Refresh.of(detector, keep)
+    learning = detector if keep is None else Refresh.of(detector, keep)
     opened = run_job(
         [partial(ArrayLearner, learning, array, y) for array, y in zip(arrays, marks, strict=True)],
         request_for(detector, model="model", dataset="part", schema=digest),
         decryption_threshold=decryption_threshold,
+        on_total=partial(progress_of, learning),
     )
     trained = learning.with_state(opened.state)
     whole = np.vstack(arrays)
@@ -254,6 +295,7 @@ def simulate(
         rounds=opened.rounds,
         bytes_up=opened.bytes_up,
         max_abs_difference=float(difference.max()),
+        history=opened.history,
     )
 
 
