@@ -101,7 +101,6 @@ class Autoencoder(Detector):
 
     name = "autoencoder"
     version = 1
-    most_rounds = 20
     most_features = 2_000
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
@@ -113,6 +112,10 @@ class Autoencoder(Detector):
         super().__init__(contamination=contamination)
         self.n_hidden = n_hidden
         self.n_epochs = n_epochs
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, moments, two for each epoch and the last, threshold."""
+        return 13 + 2 * self.n_epochs
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the moments, which the first weights come from, then the training of the network."""

@@ -105,9 +105,9 @@ class Learning(Protocol):
         ...
 
 
-def learnt(learning: Learning, rows: Floats, labels: Integers | None = None) -> State:
-    """Return the trained state of a job with one member and no encryption."""
-    state = learning.initial_state(rows.shape[1])
+def learnt(learning: Learning, rows: Floats, labels: Integers | None = None, *, state: State | None = None) -> State:
+    """Return the trained state of a job with one member and no encryption; `state` if some of it is done."""
+    state = learning.initial_state(rows.shape[1]) if state is None else state
     while (step := learning.next_step(state)) is not None:
         quantiser = Quantiser(step=step, members=1)
         sums = quantiser.quantise(learning.local(step, rows, state, labels))
@@ -148,8 +148,8 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     learns_from_labels: ClassVar[bool] = False
     reads: ClassVar[Literal["numbers", "codes"]] = "numbers"
     """Whether readings are measured against each other, or only the same or different."""
-    most_rounds: ClassVar[int] = 12
-    """A job with default parameters takes no more rounds than that."""
+    free: ClassVar[frozenset[str]] = frozenset({"contamination"})
+    """Parameters that say how to read opened sums, not what to sum: `resettled` changes them."""
     most_features: ClassVar[int] = 10_000
     """More columns are refused: the sums, or the arithmetic on them, would be too large."""
     feature_names_in_: npt.NDArray[np.object_]
@@ -174,6 +174,10 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def preparation(self) -> tuple[Stage, ...]:
         """Return the first stages: rows are counted, columns scaled."""
         return (Counting(), Scaling())
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job with these parameters may take, whatever the rows are."""
+        return 12
 
     def circuit(self) -> None:
         """Return the score as an encrypted computation; None: it has none."""
@@ -408,6 +412,39 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
         rows = self._checked(X)
         return self.with_state(learnt(Refresh(self, self.state_, keep), rows), getattr(self, "feature_names_in_", None))
+
+    def resettled(self, X: npt.ArrayLike, **params: Any) -> Self:  # noqa: ANN401 - as for the constructor
+        """Return a fitted copy with other parameters, from the same opened sums: nothing is summed anew.
+
+        Many settings can be tried on one training. What scores is that of a
+        training with these parameters, to the last bit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that the threshold is taken from, such as one's own; a training
+            would take that of all members' rows. Not kept.
+        **params
+            New values of some of the parameters that `free` names.
+
+        Raises
+        ------
+        ConfigError
+            If a parameter is not one of them, or its value is not allowed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fedanomaly.detectors import Mahalanobis
+        >>> X = np.random.default_rng(0).normal(size=(500, 4))
+        >>> detector = Mahalanobis().fit(X).resettled(X, ridge=0.5, contamination=0.1)
+        >>> int((detector.predict(X) == -1).sum())
+        50
+        """
+        from fedanomaly.detectors.resettling import resettled  # noqa: PLC0415 - which needs this module
+
+        rows = self._checked(X)
+        return cast("Self", resettled(self, rows, params))
 
     def fit_batches(self, batches: Callable[[], Iterable[Any]]) -> Self:
         """Train on more rows than fit into memory: `fit`, bit for bit, one batch at a time.

@@ -124,7 +124,7 @@ def steps_are_few(detector: Detector) -> None:
     for step, _, _ in history(detector, [sample()]):
         names.append(step.name)
         Quantiser(step=step, members=250)
-    _must(len(names) == len(set(names)) <= detector.most_rounds, f"{len(names)} rounds, or names repeat")
+    _must(len(names) == len(set(names)) <= detector.most_rounds(), f"{len(names)} rounds, or names repeat")
 
 
 def keeps_no_row(detector: Detector) -> None:

@@ -67,6 +67,7 @@ class COPOD(Detector):
 
     name = "copod"
     version = 1
+    free = Detector.free | {"reach"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "reach": [Interval(Real, 0, 16, closed="both")],

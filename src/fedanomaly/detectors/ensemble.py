@@ -80,7 +80,6 @@ class Ensemble(Detector):
 
     name = "ensemble"
     version = 1
-    most_rounds = 40
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "detectors": [None, list, tuple],
@@ -101,6 +100,10 @@ class Ensemble(Detector):
         """Return the state before the first step; the same at every member."""
         self._tracks()
         return super().initial_state(n_features)
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: those of its slowest detector, and the scales of the scores."""
+        return max(track.detector.most_rounds() for track in self._tracks()) + 5
 
     def stages(self) -> tuple[Stage, ...]:
         """Return the rounds of all detectors together, then how their scores spread."""

@@ -91,7 +91,7 @@ class GaussianMixture(Detector):
 
     name = "gaussian_mixture"
     version = 1
-    most_rounds = 20
+    free = Detector.free | {"min_share"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_components": [Interval(Integral, 1, MOST_COMPONENTS, closed="both")],
@@ -114,6 +114,10 @@ class GaussianMixture(Detector):
         self.covariance = covariance
         self.n_rounds = n_rounds
         self.min_share = min_share
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, a start, one for each step of EM, threshold."""
+        return 10 + START_ROUNDS + self.n_rounds
 
     def stages(self) -> tuple[Lloyd, Maximisation]:
         """Return two stages: centres, then components."""

@@ -92,7 +92,6 @@ class GradientBoosting(Detector):
     name = "gradient_boosting"
     version = 1
     learns_from_labels = True
-    most_rounds = 78
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_trees": [Interval(Integral, 1, 1000, closed="both")],
@@ -121,6 +120,10 @@ class GradientBoosting(Detector):
         self.l2 = l2
         self.min_weight = min_weight
         self.max_bins = max_bins
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, bins, levels of all trees in flight, threshold."""
+        return 14 + self.n_trees + self.depth - 1
 
     def stages(self) -> tuple[ClassBins, Boosting]:
         """Return two stages: bins, then trees."""

@@ -90,7 +90,7 @@ class KMeans(Detector):
 
     name = "kmeans"
     version = 1
-    most_rounds = 16
+    free = Detector.free | {"alpha", "measure"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_clusters": [Interval(Integral, 1, 1000, closed="both")],
@@ -113,6 +113,10 @@ class KMeans(Detector):
         self.n_rounds = n_rounds
         self.alpha = alpha
         self.measure = measure
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, one for each move of the centres, threshold."""
+        return 10 + self.n_rounds
 
     def stages(self) -> tuple[Lloyd, ...]:
         """Return the one stage: Lloyd's rounds."""

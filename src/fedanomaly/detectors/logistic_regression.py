@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
-from fedanomaly.detectors.newton import Line, Newton, line_of
+from fedanomaly.detectors.newton import EVALUATIONS, Line, Newton, line_of
 from fedanomaly.detectors.odds import shared, surprise
 from fedanomaly.detectors.scaling import Scale, scale_of
 from fedanomaly.errors import ShapeError
@@ -80,7 +80,6 @@ class LogisticRegression(Detector):
     name = "logistic_regression"
     version = 1
     learns_from_labels = True
-    most_rounds = 19
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "l2": [Interval(Real, 1e-6, 1e6, closed="both")],
@@ -95,6 +94,10 @@ class LogisticRegression(Detector):
         if n_features > MOST_FEATURES:
             raise ShapeError(f"{self.name} takes at most {MOST_FEATURES} columns", hint="choose gradient_boosting")
         return super().initial_state(n_features)
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, classes, steps of Newton, threshold."""
+        return 11 + EVALUATIONS
 
     def stages(self) -> tuple[Newton]:
         """Return the one stage: Newton steps."""

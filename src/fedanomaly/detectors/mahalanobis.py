@@ -76,6 +76,7 @@ class Mahalanobis(Detector):
 
     name = "mahalanobis"
     version = 1
+    free = Detector.free | {"ridge"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "ridge": [Interval(Real, 1e-6, 1, closed="both")],

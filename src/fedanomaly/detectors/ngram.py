@@ -110,6 +110,10 @@ class NGram(Detector):
         """Return the first stage: rows are counted. There is nothing to scale."""
         return (Counting(),)
 
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, one count, threshold."""
+        return 6
+
     def stages(self) -> tuple[Events, ...]:
         """Return the one stage: counts of n-grams and of events a session."""
         return (Events(),)

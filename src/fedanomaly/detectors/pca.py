@@ -83,6 +83,7 @@ class PCA(Detector):
 
     name = "pca"
     version = 1
+    free = Detector.free | {"n_components", "distance"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_components": [Interval(Integral, 1, None, closed="left"), Interval(RealNotInt, 0, 1, closed="neither")],

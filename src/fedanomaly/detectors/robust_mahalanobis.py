@@ -93,7 +93,6 @@ class RobustMahalanobis(Detector):
 
     name = "robust_mahalanobis"
     version = 1
-    most_rounds = 16
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "ridge": [Interval(Real, 1e-6, 1, closed="both")],
@@ -104,6 +103,10 @@ class RobustMahalanobis(Detector):
         super().__init__(contamination=contamination)
         self.ridge = ridge
         self.support = support
+
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, moments of damped rows, two turns, threshold."""
+        return 11 + 2 * TURNS
 
     def stages(self) -> tuple[Concentration, ...]:
         """Return the one stage: moments of damped rows, then of the nearest ones."""

@@ -109,6 +109,10 @@ class TextSurprise(Detector):
         """Return the first stage: rows are counted. There is nothing to scale."""
         return (Counting(),)
 
+    def most_rounds(self) -> int:
+        """Return how many rounds a job may take: preparation, one count, threshold."""
+        return 6
+
     def stages(self) -> tuple[Letters, ...]:
         """Return the one stage: counts of n-grams and of lengths."""
         return (Letters(),)

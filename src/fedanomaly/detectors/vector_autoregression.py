@@ -80,6 +80,7 @@ class VectorAutoregression(Detector):
 
     name = "vector_autoregression"
     version = 1
+    free = Detector.free | {"ridge"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "lags": [Interval(Integral, 1, 1000, closed="both")],
