@@ -100,7 +100,7 @@ def test_a_broken_notebook_is_found(tmp_path: Path, source: str, shown: str, com
 
 
 def test_a_number_may_differ_by_one_in_its_last_place_and_white_space_does_not_count(tmp_path: Path) -> None:
-    ran = run("--check", written(tmp_path, "print('a  0.51 (-1.00 to 10.0)')", "a 0.50\n(-0.99 to 9.9)\n"))
+    ran = run("--check", written(tmp_path, "print('a  0.51 (-1.00 to 10.0) -0.01')", "a 0.50\n(-0.99 to 9.9) +0.00\n"))
     assert ran.returncode == 0, ran.stderr
 
 
