@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -72,18 +73,29 @@ def _show(told: dict[str, Any]) -> None:
             for band in told["calibration"]
         ]
         stdout().print(table(["score above", ">rows", ">share of anomalies"], rows))
-    _show_drift(told["drift"])
-
-
-def _show_drift(drift: list[dict[str, Any]] | None) -> None:
-    if drift is None:
+    if told["drift"] is None:
         note("the rows that this node brought are no longer here: no comparison with the others")
-        return
+    else:
+        _show_drift(
+            told["drift"],
+            "the rows here are like those of the others",
+            "differ here from the others' (seen by this node only)",
+        )
+    if told["drift_since"] is not None:
+        day = datetime.fromtimestamp(told["since"], UTC).strftime("%Y-%m-%d %H:%M")
+        _show_drift(
+            told["drift_since"],
+            f"the rows of all members are like those evaluated on {day}",
+            f"moved since {day} (all members together)",
+        )
+
+
+def _show_drift(drift: list[dict[str, Any]], stable: str, shift: str) -> None:
     shifted = sorted((row for row in drift if row["word"] == "shifted"), key=lambda row: -row["psi"])
     if not shifted:
-        done("drift      the rows here are like those of the others")
+        done(f"drift      {stable}")
         return
-    done(f"drift      {len(shifted)} of {len(drift)} differ here from the others' (seen by this node only)")
+    done(f"drift      {len(shifted)} of {len(drift)} {shift}")
     rows = [(row["name"], f"{row['psi']:.2f}", f"{row['wasserstein']:.2f}") for row in shifted[:SHOWN]]
     stdout().print(table(["feature", ">PSI", ">distance"], rows))
 

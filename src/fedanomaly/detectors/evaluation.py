@@ -176,6 +176,34 @@ def drift_from(state: State, own: Counts, names: Sequence[str] | None = None) ->
     return table
 
 
+def drift_since(earlier: State, later: State, names: Sequence[str] | None = None) -> list[Drift]:
+    """Return how far the rows of all members together moved between two evaluations of one model.
+
+    Parameters
+    ----------
+    earlier, later : State
+        Of evaluations that have ended.
+    names : sequence of str, optional
+        Of the features; numbers if left out.
+
+    Returns
+    -------
+    list of Drift
+        As `drift_from`.
+
+    Raises
+    ------
+    VersionError
+        If they are of different models: their scores and scales do not compare.
+    """
+    if dict(earlier.params) != dict(later.params):
+        raise VersionError("the two evaluations are of different models", hint="evaluate one model at both times")
+    own = {name.removeprefix("evaluation/"): counts for name, counts in later.arrays.items()}
+    # What `drift_from` takes for the others is the total less one's own.
+    both = {name: counts + earlier[name] for name, counts in later.arrays.items()}
+    return drift_from(State(EVALUATION, VERSION, later.params, both), own, names)
+
+
 def _log_scores() -> Floats:
     edges = numbers(SCORES[1:-1])
     # The two outermost cells reach to zero and to the largest number; a power of two stands for each.

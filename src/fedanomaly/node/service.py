@@ -8,7 +8,6 @@ log again.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import threading
@@ -24,9 +23,12 @@ from fedanomaly.node.events import Feed
 from fedanomaly.node.home import Home
 from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.learner import Learners
+from fedanomaly.node.lineage import lineage_of
 from fedanomaly.node.log_mark import LogMark
 from fedanomaly.node.metrics import Metrics
-from fedanomaly.node.models import Lineage, ModelStore, RoundLineage
+from fedanomaly.node.models import Lineage, ModelStore
+from fedanomaly.node.refresher import Refreshers
+from fedanomaly.node.renewal import refreshes
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
 from fedanomaly.node.views import EvaluationView, JobView, StatusView, evaluation_view, jobs_of
@@ -37,6 +39,7 @@ from fedanomaly.types import State
 BOOT_BYTES = 32
 REQUEST_BYTES = 16
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+DAY_S = 86_400.0
 LONG_WAIT_S = 5.0
 """After so long somebody who looks on wants to know whom everything waits for."""
 STOP_TIMEOUT_S = 30.0
@@ -90,6 +93,7 @@ class NodeService:
         self._poll_wait_s = home.config.poll_wait_s
         self._rows = SealedRows(home.root / "rows.sqlite", keystore.key_for("ledger"))
         self._learners = Learners(self.datasets, self._rows, self._on_local)
+        self._refreshers = Refreshers(self.datasets, self.models, self._learners, self._rows, self._on_local)
         self._evaluators = Evaluators(self.datasets, self.models, self._learners, self._rows, self._on_local)
         self._member = Member(
             signer=keystore,
@@ -154,6 +158,26 @@ class NodeService:
             )
         )
 
+    def refresh(self, model: str, half_life_days: float) -> str:
+        """Ask the federation to teach a model the rows that came since, and return the id of the job.
+
+        Parameters
+        ----------
+        model : str
+            Its name; the newest version here is refreshed.
+        half_life_days : float
+            After so many days the rows that it knows count half; positive.
+
+        Raises
+        ------
+        FedAnomalyError
+            If this node itself could not take part, or nobody answers.
+        """
+        age_days = max(time.time() - self.models.load(model).lineage.ended_at, 0.0) / DAY_S
+        # Computed once and sent along, so that all members keep the same share to the last bit.
+        keep = 0.5 ** (age_days / half_life_days)
+        return self._ask(self._refreshers.request(model=model, keep=keep, request=os.urandom(REQUEST_BYTES)))
+
     def evaluate(self, model: str, version: int | None = None) -> str:
         """Ask the federation to evaluate a model, and return the id of the job.
 
@@ -173,7 +197,9 @@ class NodeService:
             If there is none.
         """
         found = self.evaluations.load(model)
-        return evaluation_view(found, self._evaluators.drift(found), budget)
+        before = (one for one in self.evaluations.all(model) if one.lineage.version < found.lineage.version)
+        earlier = next((one for one in before if one.state.params == found.state.params), None)
+        return evaluation_view(found, self._evaluators.drift(found), budget, earlier)
 
     def _ask(self, request: JobRequest) -> str:
         if isinstance(self._trouble, DivergedError):
@@ -182,7 +208,9 @@ class NodeService:
         return request.request.hex()
 
     def _learner(self, request: JobRequest) -> Learner:
-        return self._evaluators(request) if request.detector == EVALUATION else self._learners(request)
+        if request.detector == EVALUATION:
+            return self._evaluators(request)
+        return self._refreshers(request) if refreshes(request) else self._learners(request)
 
     # Its life.
 
@@ -341,32 +369,9 @@ class NodeService:
         self.feed.add(name, model=lineage.name, model_version=lineage.version, job=lineage.request)
 
     def _lineage(self, job: Job, request: JobRequest) -> Lineage:
-        transcript = self._member.transcript
-        names = [transcript.members.get(identity, "?") for identity in job.epoch.call.identities]
-        return Lineage(
-            name=request.model,
-            version=0,
-            request=request.request.hex(),
-            epoch=job.epoch.id.hex(),
-            job=job.number,
-            detector=request.detector,
-            detector_version=request.version,
-            params=json.loads(request.params),
-            dataset=request.dataset,
-            schema=self._learners.schema_of(request),
-            schema_digest=request.schema.hex(),
-            requested_by=transcript.members.get(job.requested_by, "?"),
-            rounds=[
-                RoundLineage(
-                    step=entry.ask.step,
-                    members=[names[index - 1] for index in entry.contributors],
-                    message_bytes=entry.ask.layout.message_bytes,
-                )
-                for entry in job.accepted
-            ],
-            started_at=job.rounds[0].since,
-            ended_at=job.since,
-        )
+        parent = self._refreshers.parent(request) if refreshes(request) else None
+        snapshot = self._learners.snapshot_of(request)
+        return lineage_of(job, self._member.transcript, self._identity, snapshot, parent)
 
     def _on_local(self, request: JobRequest, step_name: str, seconds: float) -> None:
         job = self._member.transcript.job_of(request.request)

@@ -105,6 +105,14 @@ class RoundLineageView(View):
     message_bytes: int
 
 
+class ParentView(View):
+    """The version that a refreshed model began with, and the share of its rows that still counts."""
+
+    version: int
+    request: str
+    keep: float
+
+
 class ModelView(View):
     """A trained model and where it came from."""
 
@@ -123,6 +131,8 @@ class ModelView(View):
     rounds: list[RoundLineageView]
     started_at: float
     ended_at: float
+    generation: int | None
+    parent: ParentView | None
 
 
 class ScoresView(View):
@@ -159,7 +169,11 @@ class DriftView(View):
 
 
 class EvaluationView(View):
-    """What an evaluation has opened, over the labelled rows of all members; null where a class is missing."""
+    """What an evaluation has opened, over the labelled rows of all members; null where a class is missing.
+
+    `drift` holds this node's rows against the others', `drift_since` the rows of all
+    against those of the last evaluation of the same model before, which ended at `since`.
+    """
 
     model: str
     model_state: str
@@ -177,6 +191,8 @@ class EvaluationView(View):
     recall: FigureView | None
     calibration: list[BandView]
     drift: list[DriftView] | None
+    since: float | None
+    drift_since: list[DriftView] | None
 
 
 class EventView(View):
@@ -217,11 +233,17 @@ def model_view(lineage: Lineage) -> ModelView:
     return ModelView.model_validate({**told, "feature_schema": schema})
 
 
-def evaluation_view(evaluation: Model, drift: list[Drift] | None, budget: float) -> EvaluationView:
-    """Return what the API tells about an evaluation."""
-    from fedanomaly.detectors.evaluation import quality_from  # noqa: PLC0415 - scikit-learn only when it is needed
+def evaluation_view(
+    evaluation: Model, drift: list[Drift] | None, budget: float, earlier: Model | None
+) -> EvaluationView:
+    """Return what the API tells about an evaluation, and about the one before of the same model."""
+    # Both only when they are needed: a node starts fast.
+    from fedanomaly.detectors.evaluation import drift_since, quality_from  # noqa: PLC0415
+    from fedanomaly.features import Schema  # noqa: PLC0415
 
     told = evaluation.lineage
+    names = Schema.from_json(told.schema).feature_names
+    moved = None if earlier is None else drift_since(earlier.state, evaluation.state, names)
     return EvaluationView.model_validate(
         {
             **quality_from(evaluation.state, budget=budget).to_dict(),
@@ -232,6 +254,8 @@ def evaluation_view(evaluation: Model, drift: list[Drift] | None, budget: float)
             "request": told.request,
             "ended_at": told.ended_at,
             "drift": None if drift is None else [row.to_dict() for row in drift],
+            "since": None if earlier is None else earlier.lineage.ended_at,
+            "drift_since": None if moved is None else [row.to_dict() for row in moved],
         }
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from fedanomaly.detectors import Detector
 from fedanomaly.detectors.drift import Drift
-from fedanomaly.detectors.evaluation import EVALUATION, VERSION, Counts, Evaluating, drift_from, holds, quality_from
+from fedanomaly.detectors.evaluation import (
+    EVALUATION,
+    VERSION,
+    Counts,
+    Evaluating,
+    drift_from,
+    drift_since,
+    holds,
+    quality_from,
+)
 from fedanomaly.detectors.quality import ALERT_BUDGET, Quality, alerts_of
 from fedanomaly.errors import DataError, ShapeError
 from fedanomaly.protocol import JobRequest
@@ -37,12 +46,19 @@ class Evaluated:
         Rounds that were opened and accepted.
     bytes_up : int
         Bytes that the member with the largest upload sent, set-up included.
+    state : State
+        The opened histograms.
     """
 
     quality: Quality
     drift: tuple[list[Drift], ...]
     rounds: int
     bytes_up: int
+    state: State = field(repr=False)
+
+    def drift_since(self, earlier: Evaluated) -> list[Drift]:
+        """Return how far the rows of all parts together moved since an earlier evaluation of the same detector."""
+        return drift_since(earlier.state, self.state)
 
 
 class EvaluationLearner:
@@ -175,6 +191,7 @@ def evaluate(
         drift=tuple(drift_from(opened.state, learner.counts) for learner in learners),
         rounds=opened.rounds,
         bytes_up=opened.bytes_up,
+        state=opened.state,
     )
 
 

@@ -11,7 +11,7 @@ from fedanomaly.detectors import Mahalanobis
 from fedanomaly.detectors.cells import histogram, keys
 from fedanomaly.detectors.contract import opened
 from fedanomaly.detectors.drift import psi
-from fedanomaly.detectors.evaluation import Evaluating, digest_of, drift_from, holds, quality_from
+from fedanomaly.detectors.evaluation import Evaluating, digest_of, drift_from, drift_since, holds, quality_from
 from fedanomaly.detectors.quality import quality_of, quality_of_counts
 from fedanomaly.detectors.threshold import SCORES
 from fedanomaly.detectors.tiers import Ranking, resamplings
@@ -196,6 +196,26 @@ def test_the_member_whose_rows_moved_sees_it_at_home(sample):
     assert table["score"].psi == psi(scores[2], scores[0] + scores[1])
     assert table["b"].psi == psi(own[2]["profile"][1], own[0]["profile"][1] + own[1]["profile"][1])
     assert [row.word for row in drift_from(state, own[0])[1:]] == ["stable", "shifted", "stable"]
+
+
+def test_rows_of_all_that_moved_between_two_evaluations_are_seen(sample):
+    X, labels, detector = sample
+    moved = X[450:].copy()
+    moved[:, 1] += 3.0
+    evaluating = Evaluating("m", detector)
+    before, _ = evaluated(evaluating, [(X[:200], labels[:200]), (X[200:450], labels[200:450])])
+    same, _ = evaluated(evaluating, [(X[450:], labels[450:])])
+    after, own = evaluated(evaluating, [(moved, labels[450:])])
+
+    table = {row.name: row for row in drift_since(before, after, ["a", "b", "c"])}
+
+    assert {row.word for row in drift_since(before, same)} == {"stable"}
+    assert [table[name].word for name in ("score", "a", "b", "c")] == ["shifted", "stable", "shifted", "stable"]
+    assert table["b"].psi == psi(own[0]["profile"][1], before["evaluation/profile"][1])
+    assert table["b"].psi == {row.name: row for row in drift_since(after, before)}["1"].psi
+    other = Mahalanobis().fit(X[:500])
+    with pytest.raises(VersionError, match="different models"):
+        drift_since(before, evaluated(Evaluating("m", other), [(X, labels)])[0])
 
 
 def test_what_is_no_evaluation_is_refused(sample):

@@ -226,5 +226,12 @@ def test_the_federation_evaluates_its_model_and_every_member_keeps_the_same(trai
         until(lambda service=service: service.evaluations.has("payments", told["request"]))
     states = {service.evaluations.load("payments").state.to_bytes() for service in trained.services}
     assert len(states) == 1
+    assert told["since"] is told["drift_since"] is None
+    with trained.client() as node:
+        node.evaluate("payments").wait(120)
+        again = node.evaluation("payments")
+    assert again["since"] == told["ended_at"]
+    assert {row["word"] for row in again["drift_since"]} == {"stable"}
+    assert [row["name"] for row in again["drift_since"]] == ["score", *own.features]
     with trained.client() as node, pytest.raises(NotFoundError):
         node.evaluation("again-not-there")
