@@ -25,7 +25,7 @@ def train(
     dataset: Annotated[
         str | None, typer.Argument(help="Data set; every member uses its own of that name.", show_default=False)
     ] = None,
-    detector: Annotated[str, typer.Option("--detector", help="Detector to train.")] = "loda",
+    detector: Annotated[str, typer.Option("--detector", help="Detector to train.")] = "ensemble",
     model: Annotated[str | None, typer.Option("--model", help="Name of the model; else that of the data set.")] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", help="Parameter of the detector, as NAME=VALUE; may be repeated.")
@@ -47,7 +47,7 @@ def train(
 
     [bold]Example[/bold]
 
-    $ fedanomaly train payments --detector loda
+    $ fedanomaly train payments
     $ fedanomaly train payments --detector mahalanobis --model weekly
     $ fedanomaly train payments --param contamination=0.005
     $ fedanomaly train --follow 712e88bfc7f8

@@ -263,6 +263,7 @@ def test_commands_are_listed_in_the_order_in_which_they_are_needed(fedanomaly):
         "train",
         "models",
         "score",
+        "evaluate",
     ]
 
 
@@ -287,9 +288,29 @@ def test_the_cost_of_a_job_is_known_before_it(fedanomaly, schema, detector):
 
     assert told["steps"][0]["name"] == "rows/all"
     assert all(step["message_bytes"] > 0 and step["seconds"] > 0 for step in told["steps"])
-    assert told["contribution_bytes_per_member"] == sum(step["message_bytes"] for step in told["steps"])
+    assert told["max_upload_bytes_per_member"] > 2 * told["contribution_bytes_per_member"]
+    assert told["rounds_fewest"] <= told["rounds"] <= told["rounds_longest"] <= told["rounds_at_most"]
     said = fedanomaly(*asked, "--schema", schema).stdout
-    assert f"{len(told['steps'])} rounds" in said
+    assert re.search(rf"rounds +{told['rounds_fewest']}.* expected, at most {told['rounds_at_most']}", said)
+
+
+def test_the_cost_may_follow_from_rows_of_a_file(fedanomaly, schema, rows):
+    asked = ["cost", "--rows", "300", "--detector", "hbos", "--schema", schema, "--json"]
+    normal = json.loads(fedanomaly(*asked).stdout)
+    told = json.loads(fedanomaly(*asked, "--like", rows).stdout)
+
+    # Of a column with two values nothing is refined.
+    numbers = [[step["numbers"] for step in found["steps"]] for found in (normal, told)]
+    assert numbers[0][:2] == numbers[1][:2]
+    assert numbers[0][2] > numbers[1][2]
+    assert "add --schema" in fedanomaly("cost", "--rows", "9", "--features", "3", "--like", rows, code=1).stderr
+
+
+def test_an_evaluation_costs_one_round(fedanomaly):
+    told = json.loads(fedanomaly("cost", "--rows", "900", "--features", "4", "--evaluation", "--json").stdout)
+
+    assert [step["name"] for step in told["steps"]] == ["evaluation/histograms"]
+    assert (told["evaluation"], told["detector"], told["rounds_at_most"]) == (True, "ensemble", 1)
 
 
 @pytest.mark.parametrize(
