@@ -86,6 +86,28 @@ class Client:
         body = {"dataset": dataset, "detector": detector, "params": dict(params or {}), "model": model}
         return Job(self._connection, self._connection.post("/v1/jobs", body)["id"])
 
+    def refresh(self, model: str, *, half_life_days: float = 30.0) -> Job:
+        """Ask the federation to teach a model the rows that came since it was trained.
+
+        Every member sums its new rows only: those that its newest data of the
+        model's data set hold beyond what the model knows. One without any sends
+        nothing, and gets the new version all the same.
+
+        Parameters
+        ----------
+        model : str
+            Its name; the newest version is refreshed.
+        half_life_days : float, default=30.0
+            After so many days the rows that it knows count half.
+
+        Raises
+        ------
+        FedAnomalyError
+            If this node itself could not take part.
+        """
+        body = {"half_life_days": half_life_days}
+        return Job(self._connection, self._connection.post(f"/v1/models/{model}/refreshes", body)["id"])
+
     def jobs(self) -> list[Told]:
         """Return all jobs of the federation's log, oldest first."""
         return self._connection.get("/v1/jobs")

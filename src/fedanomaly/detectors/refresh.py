@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self, cast
 
 import numpy.typing as npt
@@ -79,6 +79,12 @@ class Refresh:
     def local(self, step: Step, X: Floats, state: State, y: npt.ArrayLike | None = None) -> Statistics:
         """Return one member's plaintext statistic over its new rows."""
         return self._detector.local(step, X, state, y)
+
+    def local_batches(
+        self, step: Step, batches: Iterable[tuple[Floats, npt.ArrayLike | None]], state: State
+    ) -> Statistics:
+        """Return what `local` gives of all new rows, of rows that come in batches."""
+        return self._detector.local_batches(step, batches, state)
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state; where a stage ends, what is left of its old sums is added to the new ones."""

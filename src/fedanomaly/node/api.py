@@ -54,6 +54,16 @@ class TrainRequest(BaseModel):
     params: dict[str, Any] = {}
 
 
+class RefreshRequest(BaseModel):
+    """How fast a model forgets."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    half_life_days: float = Field(
+        default=30.0, gt=0, allow_inf_nan=False, description="After so many days the rows that it knows count half."
+    )
+
+
 def create_app(service: NodeService, token: str) -> FastAPI:
     """Return the guarded API of a running node.
 
@@ -144,6 +154,11 @@ def _add_models(app: FastAPI, service: NodeService) -> None:
     def state(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:
         """Return the canonical bytes of a model's state."""
         return Response(service.models.load(name, version).state.to_bytes(), media_type=OCTETS)
+
+    @app.post("/v1/models/{name}/refreshes", operation_id="refresh", status_code=202)
+    def refresh(name: str, body: RefreshRequest) -> TrainView:
+        """Ask the federation to teach a model the rows that came since it was trained, while older ones fade."""
+        return TrainView(id=service.refresh(name, body.half_life_days))
 
     @app.post("/v1/models/{name}/evaluations", operation_id="evaluate", status_code=202)
     def evaluate(name: str, version: Annotated[int | None, Query(ge=1)] = None) -> TrainView:

@@ -27,8 +27,8 @@ from fedanomaly.node.encoding import conformed
 from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.labels import TrainingLabels, Truth
 from fedanomaly.node.models import check_model_name
-from fedanomaly.node.registry import Contents, Registry, Snapshot
-from fedanomaly.node.row_digest import OrderDigest, RowDigest, held_out, row_hashes
+from fedanomaly.node.registry import Beyond, Contents, Registry, Snapshot
+from fedanomaly.node.row_digest import Beginning, OrderDigest, RowDigest, held_out, row_hashes
 from fedanomaly.node.sources import FileSource
 from fedanomaly.node.views import DatasetView
 from fedanomaly.storage import disk, sync_folder
@@ -243,6 +243,7 @@ class Datasets:
         left_out = contents.labels.get(name)
         if left_out in plan.schema.columns:
             left_out = None
+        begun = {entry.generation: Beginning(entry.rows) for entry in contents.snapshots if entry.name == name}
         with ExitStack() as stack:
             writers = _Writers(self._files, folder, plan, stack)
             split = _Split(plan, source)
@@ -254,7 +255,10 @@ class Datasets:
                 hashes = [value for value, held in zip(hashes, out, strict=True) if not held]
                 order.add(hashes)
                 trained.add(hashes)
-                spelt_out.add(row_hashes(inside) if left_out in batch.schema.names else hashes)
+                spelt = row_hashes(inside) if left_out in batch.schema.names else hashes
+                spelt_out.add(spelt)
+                for beginning in begun.values():
+                    beginning.add(hashes, spelt)
                 bare.add(row_hashes(outside, left_out))
                 kept.add(row_hashes(outside))
                 writers.train(inside, labels.add(hashes, _label(inside, plan)))
@@ -293,6 +297,11 @@ class Datasets:
             labels=labels.digest,
             order=order.digest if plan.schema.looks_back else None,
             holdout_order=_together(order.digest, holdout_order.digest) if plan.schema.looks_back else None,
+            beyond={
+                generation: Beyond(rows=beginning.rows, generation=contents.generation_of(*beginning.rest))
+                for generation, beginning in begun.items()
+                if beginning.rows < rows and contents.knows(generation, *beginning.first)
+            },
         )
 
     def _remove_left_overs(self, contents: Contents) -> None:

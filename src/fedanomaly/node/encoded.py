@@ -12,11 +12,19 @@ from fedanomaly.node.registry import Snapshot
 from fedanomaly.types import Floats
 
 
-def encoded_training(datasets: Datasets, snapshot: Snapshot, schema: Schema) -> Iterator[Floats]:
-    """Yield the rows to train on, batch by batch, in the order of the file they came from."""
+def encoded_training(datasets: Datasets, snapshot: Snapshot, schema: Schema, *, skip: int = 0) -> Iterator[Floats]:
+    """Yield the rows to train on, batch by batch, in the order of the file they came from.
+
+    The first `skip` rows are left out; what comes behind them remembers them all the same.
+    """
     encoder = Encoder(schema)  # one for all batches: windows reach over their edges
     for batch in datasets.train(snapshot):
-        yield encoder.encode(batch)
+        first = min(skip, batch.num_rows)
+        skip -= first
+        if schema.looks_back:
+            yield encoder.encode(batch)[first:]
+        else:
+            yield encoder.encode(batch.slice(first))
 
 
 def encoded_holdout(datasets: Datasets, snapshot: Snapshot, schema: Schema) -> Floats:

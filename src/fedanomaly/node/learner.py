@@ -6,11 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fedanomaly.detectors import Detector, from_params
+from fedanomaly.detectors.refresh import Refresh
 from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
 from fedanomaly.features import Schema
 from fedanomaly.node.datasets import Datasets
@@ -115,10 +117,6 @@ class Learners:
             begun=lambda: note_order(self._rows, snapshot.generation, snapshot.order),
         )
 
-    def schema_of(self, request: JobRequest) -> str:
-        """Return the schema of a job's data set, as JSON."""
-        return self.snapshot_of(request).schema
-
     def snapshot_of(self, request: JobRequest) -> Snapshot:
         """Return the snapshot that a job begins with, and ends with, over restarts.
 
@@ -191,13 +189,29 @@ def note_order(rows: Rows, generation: int, order: bytes | None) -> None:
         rows.put([(_ORDER_ROW, generation.to_bytes(8, "little"), order)])
 
 
-class NodeLearner:
-    """One detector over one snapshot; encoded rows, if they are few, live as long as this object.
+@dataclass(frozen=True, kw_only=True)
+class NewRows:
+    """Which rows of a snapshot a job sums, where it does not sum all.
 
     Parameters
     ----------
-    detector : Detector
-        Untrained.
+    skip : int
+        Rows that come before them.
+    generation : int
+        Number of the rows that are summed; 0: there are none.
+    """
+
+    skip: int
+    generation: int
+
+
+class NodeLearner:
+    """What a job trains, over one snapshot; encoded rows, if they are few, live as long as this object.
+
+    Parameters
+    ----------
+    learning : Detector or Refresh
+        Untrained, or a trained one anew.
     schema : Schema
         Encodes the rows.
     snapshot : Snapshot
@@ -210,11 +224,13 @@ class NodeLearner:
         Gives the labels of the training rows; None for a detector that learns from none.
     begun : callable, optional
         Called before rows are summed.
+    new : NewRows, optional
+        Which rows are summed; all if left out.
     """
 
     def __init__(
         self,
-        detector: Detector,
+        learning: Detector | Refresh,
         schema: Schema,
         snapshot: Snapshot,
         datasets: Datasets,
@@ -222,20 +238,22 @@ class NodeLearner:
         *,
         labels: Callable[[], Integers] | None = None,
         begun: Callable[[], None] = lambda: None,
+        new: NewRows | None = None,
     ) -> None:
-        self._detector = detector
+        self._learning = learning
         self._schema = schema
         self._snapshot = snapshot
         self._datasets = datasets
         self._on_local = on_local
         self._labels = labels
         self._begun = begun
+        self._new = new or NewRows(skip=0, generation=snapshot.generation)
         self._kept: tuple[Floats, Integers | None] | None = None
 
     @property
     def generation(self) -> int:
-        """Number of the training rows."""
-        return self._snapshot.generation
+        """Number of the rows that are summed; 0: there are none, so it contributes nothing."""
+        return self._new.generation
 
     @property
     def schema(self) -> bytes:
@@ -245,25 +263,26 @@ class NodeLearner:
     def start(self) -> State:
         """Return the state before the first step; the same at every member."""
         with as_our_errors():
-            return self._detector.initial_state(self._schema.n_features)
+            return self._learning.initial_state(self._schema.n_features)
 
     def next_step(self, state: State) -> Step | None:
         """Return what to sum next, or None once trained."""
         with as_our_errors():
-            return self._detector.next_step(state)
+            return self._learning.next_step(state)
 
     def local(self, step: Step, state: State) -> Statistics:
         """Return this node's plaintext statistic: the sum of those of its batches of rows."""
         began = time.monotonic()
         self._begun()
         with as_our_errors():
-            total = self._detector.local_batches(step, self._training(), state)
+            total = self._learning.local_batches(step, self._training(), state)
         self._on_local(step.name, time.monotonic() - began)
         return total
 
     def _training(self) -> Iterator[tuple[Floats, Integers | None]]:
         """Yield encoded training rows and their labels, in the order of the file."""
-        if self._kept is None and self._snapshot.rows * self._schema.n_features * 8 <= KEPT_BYTES:
+        rows = self._snapshot.rows - self._new.skip
+        if self._kept is None and rows * self._schema.n_features * 8 <= KEPT_BYTES:
             batches = list(self._encoded())
             labels = None if self._labels is None else np.concatenate([part for _, part in batches if part is not None])
             self._kept = np.concatenate([rows for rows, _ in batches]), labels
@@ -272,7 +291,7 @@ class NodeLearner:
     def _encoded(self) -> Iterator[tuple[Floats, Integers | None]]:
         labels = None if self._labels is None else self._labels()
         at = 0
-        for rows in encoded_training(self._datasets, self._snapshot, self._schema):
+        for rows in encoded_training(self._datasets, self._snapshot, self._schema, skip=self._new.skip):
             part = None if labels is None else labels[at : at + len(rows)]
             at += len(rows)
             yield rows, part
@@ -280,13 +299,13 @@ class NodeLearner:
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Return the next state."""
         with as_our_errors():
-            return self._detector.merge(step, total, state)
+            return self._learning.merge(step, total, state)
 
     def scores_are_finite(self, state: State) -> bool:
         """Whether the trained detector gives finite scores on the held-out rows."""
         with as_our_errors():
             rows = encoded_holdout(self._datasets, self._snapshot, self._schema)
-            return bool(np.isfinite(self._detector.with_state(state).anomaly_scores(rows)).all())
+            return bool(np.isfinite(self._learning.with_state(state).anomaly_scores(rows)).all())
 
 
 def detector_of(request: JobRequest) -> Detector:

@@ -37,6 +37,24 @@ class RoundLineage(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: int
 
 
+class ParentLineage(msgspec.Struct, frozen=True, kw_only=True):
+    """The version that a refreshed model began with.
+
+    Parameters
+    ----------
+    version : int
+        At this node.
+    request : str
+        The job request that it came from (hex); the same at every node.
+    keep : float
+        Share of its rows that still counts.
+    """
+
+    version: int
+    request: str
+    keep: float
+
+
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model came from.
 
@@ -70,6 +88,11 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
         The rounds whose sums it was merged from.
     started_at, ended_at : float
         Unix seconds by the coordinator's clock.
+    generation : int or None
+        Number of this node's training rows up to which the model knows them; 0:
+        it knows none. None: kept before this was noted.
+    parent : ParentLineage or None
+        What it was refreshed from; None: trained anew.
     """
 
     name: str
@@ -87,6 +110,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     rounds: list[RoundLineage]
     started_at: float
     ended_at: float
+    generation: int | None = None
+    parent: ParentLineage | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

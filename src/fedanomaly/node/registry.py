@@ -23,6 +23,21 @@ VERSION = 1
 _NAME = "registry"
 
 
+class Beyond(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What comes after the rows of an earlier snapshot, in one whose training rows begin with those.
+
+    Parameters
+    ----------
+    rows : int
+        Training rows of the earlier snapshot.
+    generation : int
+        Number of the training rows behind them.
+    """
+
+    rows: int
+    generation: int
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One version of a data set, as it was when it was added.
 
@@ -59,6 +74,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     order, holdout_order : bytes or None
         Digest of the training rows in their order, and of these and the held-out
         ones after them; None where no feature depends on rows before.
+    beyond : dict of int to Beyond
+        What is new since earlier snapshots of this name, by their generation;
+        only of those with whose training rows these begin.
     """
 
     name: str
@@ -77,6 +95,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     labels: bytes | None = None
     order: bytes | None = None
     holdout_order: bytes | None = None
+    beyond: dict[int, Beyond] = {}
 
 
 class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -118,6 +137,10 @@ class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         for digest in rows:
             self.generations.setdefault(digest.hex(), known[0])
         return known[0]
+
+    def knows(self, generation: int, *rows: bytes) -> bool:
+        """Whether a set of rows, by one of its digests, has a generation."""
+        return any(self.generations.get(digest.hex()) == generation for digest in rows)
 
     def newest(self, name: str) -> Snapshot | None:
         """Return the newest snapshot of a name, or None."""

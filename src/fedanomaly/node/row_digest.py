@@ -50,6 +50,40 @@ class RowDigest:
         return (self._sum % _MODULUS).to_bytes(DIGEST_BYTES, "little")
 
 
+class Beginning:
+    """Digests of the first rows and of those behind them, each in two spellings.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows are the first ones.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self._first = RowDigest(), RowDigest()
+        self._rest = RowDigest(), RowDigest()
+        self._left = rows
+
+    def add(self, hashes: list[bytes], spelt_out: list[bytes]) -> None:
+        """Add the next rows by their hashes: with labels left out, and as they are."""
+        cut = min(self._left, len(hashes))
+        self._left -= cut
+        for values, first, rest in zip((hashes, spelt_out), self._first, self._rest, strict=True):
+            first.add(values[:cut])
+            rest.add(values[cut:])
+
+    @property
+    def first(self) -> tuple[bytes, bytes]:
+        """The digests of the first rows."""
+        return self._first[0].digest, self._first[1].digest
+
+    @property
+    def rest(self) -> tuple[bytes, bytes]:
+        """The digests of the rows behind them."""
+        return self._rest[0].digest, self._rest[1].digest
+
+
 class OrderDigest:
     """Digest of rows in their order; where features look back in time, another order is other features."""
 

@@ -158,7 +158,7 @@ class Learner(Protocol):
 
     @property
     def generation(self) -> int:
-        """Counter of the data snapshot; positive, never reused for other rows."""
+        """Counter of the data snapshot, never reused for other rows; 0: no rows, so it opens and votes only."""
         ...
 
     @property

@@ -62,7 +62,7 @@ class Conductor:
     def _joining(self, job: Job, round_: Round, now_s: float) -> Post | None:
         point = job.point() if job.request else None
         fixed = (point.fixed if point else ()) or self._fixed_by_rows(job, round_)
-        expected = set(fixed or (job.takes_part() if job.request else range(1, job.epoch.members + 1)))
+        expected = set(fixed or (job.adds() if job.request else range(1, job.epoch.members + 1)))
         gone = expected & job.declined.keys()
         if not expected - gone <= round_.joins.keys() and now_s < round_.since + self._settings.join_s:
             return None

@@ -225,7 +225,7 @@ class Coordinator:
         if not job.rounds and not job.answered() and now_s < job.since + self.settings.join_s:
             return None
         point = job.point()
-        if point is None or (not job.rounds and len(job.takes_part()) < self.settings.least):
+        if point is None or (not job.rounds and len(job.adds()) < self.settings.least):
             return self._end(job, JobState.VOID, self._too_few(job))
         if point.next_step.trained:
             if job.accepted:
@@ -247,10 +247,11 @@ class Coordinator:
         if point.fixed:
             gone = set(point.fixed) & job.declined.keys()
             return f"the job needs whom it began with ({self._declined(job, gone)})" if gone else ""
-        return self._too_few(job) if len(job.takes_part()) < self.settings.least else ""
+        return self._too_few(job) if len(job.adds()) < self.settings.least else ""
 
     def _too_few(self, job: Job) -> str:
-        text = f"{len(job.takes_part())} members are ready from the same state, {self.settings.least} are needed"
+        idle = " and have rows to add" if len(job.adds()) < len(job.takes_part()) else ""
+        text = f"{len(job.adds())} members are ready from the same state{idle}, {self.settings.least} are needed"
         return f"{text} ({self._declined(job, job.declined.keys())})" if job.declined else text
 
     def _declined(self, job: Job, members: Iterable[int]) -> str:

@@ -108,6 +108,10 @@ class Job:
             sets.setdefault((ready.state_tag, ready.next_step), []).append(member)
         return tuple(max(sets.values(), key=len, default=[]))
 
+    def adds(self) -> tuple[int, ...]:
+        """Return the members of `takes_part` that have rows to add; the others open and vote only."""
+        return tuple(member for member in self.takes_part() if self.ready[member].generation)
+
     def point(self) -> Point | None:
         """Return where the job stands, or None before anybody is ready."""
         accepted = self.accepted
@@ -133,7 +137,8 @@ class Job:
             return ()
         everybody = range(1, self.epoch.members + 1)
         if self.open_round:
-            wanted = self.takes_part() if self.request else everybody
+            joining = self.open_round.state in {RoundState.ANNOUNCED, RoundState.JOINING}
+            wanted = (self.adds() if joining else self.takes_part()) if self.request else everybody
             return self.open_round.waiting_for(tuple(index for index in wanted if index not in self.declined))
         return tuple(index for index in everybody if index not in self.ready.keys() | self.declined.keys())
 

@@ -164,6 +164,8 @@ class Participant:
         return self._own
 
     def _is_wanted(self) -> bool:
+        if self._own and self._own.generation == 0:
+            return False  # it has no rows to add, and zeros of its own would hide nobody
         point = self._job.point() if self._own else None
         return point is None or not point.fixed or self._me in point.fixed
 

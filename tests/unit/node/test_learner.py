@@ -252,10 +252,6 @@ def test_another_schema_here_is_refused_with_what_to_do(learners, datasets, tmp_
     assert "same schema file" in (caught.value.hint or "")
 
 
-def test_the_schema_of_a_job_is_that_of_its_snapshot(learners):
-    assert Schema.from_json(learners.schema_of(request_of(learners))) == SCHEMA
-
-
 class Failing(Mahalanobis):
     """Fails in a way that quotes a value."""
 

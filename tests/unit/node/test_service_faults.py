@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_kept_does_not_hold_up_the_node(trained, monkeypa
     found = []
     monkeypatch.setattr(service.feed, "problem", lambda name, **details: found.append((name, details["error"])))
     monkeypatch.setattr(ModelStore, "has", lambda *_asked: False)
-    monkeypatch.setattr(service._learners, "schema_of", raising(NotFoundError("gone")))
+    monkeypatch.setattr(service._learners, "snapshot_of", raising(NotFoundError("gone")))
     service._kept.clear()
 
     with service._working:
