@@ -79,10 +79,10 @@ def compare(
     Notes
     -----
     *No detector works here*: neither alone nor together does the bootstrap
-    interval of the AUROC lie above .5 and the AUROC reach .6. *No gain*: the interval of the
-    difference of the AUROCs, federated less alone, does not lie above .001; overall the
-    best federated detector has to beat the best one alone. Intervals are wider
-    the more detectors are tried (Bonferroni), so that trying many finds nothing
+    interval of the AUROC lie above .5 and the AUROC reach .6. *No gain*: the
+    difference of the AUROCs, federated less alone, is below .005, or its interval
+    does not lie above 0; overall the best federated detector has to beat the best
+    one alone. Intervals are wider the more detectors are tried (Bonferroni), so that trying many finds nothing
     in noise. Cost: one fit for every organisation and two more, and about 30 ns for
     every test row, model and replicate.
 

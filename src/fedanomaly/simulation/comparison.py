@@ -25,8 +25,8 @@ NOTHING_WORKS = "no detector works here"
 NO_LABELS = "quality cannot be judged without labels"
 USEFUL = 0.6
 """An AUROC below this is no ranking that anybody can work with, even where it is more than chance."""
-SAME = 0.001
-"""AUROCs that differ by no more than this are the same for everybody who works with them."""
+LEAST_GAIN = 0.005
+"""AUROCs that differ by less are as good as each other, however many test rows prove the difference."""
 WIDTH = 120
 
 

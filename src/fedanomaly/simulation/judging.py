@@ -11,10 +11,10 @@ from scipy.stats import rankdata
 from fedanomaly.detectors.quality import alerts_of
 from fedanomaly.detectors.tiers import Ranking, resamplings
 from fedanomaly.simulation.comparison import (
+    LEAST_GAIN,
     NO_GAIN,
     NO_LABELS,
     NOTHING_WORKS,
-    SAME,
     USEFUL,
     WORTH_IT,
     Agreement,
@@ -230,8 +230,9 @@ def _overall(scored: Sequence[Scored], drawn: Sequence[Drawn], chance: float) ->
             f"{scored[best].name}); .5 is chance, and below {USEFUL} nobody can work with it"
         )
     interval = _interval(drawn[best].federated[AUROC] - drawn[rival].local[AUROC], chance)
-    verdict = WORTH_IT if _works(together.federated, together.auroc_interval) and interval.low > SAME else NO_GAIN
     gain = together.federated.auroc - alone.local.auroc
+    worth_it = _works(together.federated, together.auroc_interval) and _gains(gain, interval)
+    verdict = WORTH_IT if worth_it else NO_GAIN
     return verdict, (
         f"{scored[best].name} together has AUROC {together.federated.auroc:.3f} against {alone.local.auroc:.3f} of "
         f"{scored[rival].name} alone, a difference of {gain:+.3f} ({interval:+})"
@@ -240,12 +241,16 @@ def _overall(scored: Sequence[Scored], drawn: Sequence[Drawn], chance: float) ->
 
 def _verdict(judged: Judged) -> str:
     if _works(judged.federated, judged.auroc_interval):
-        return WORTH_IT if judged.gain_interval.low > SAME else NO_GAIN
+        return WORTH_IT if _gains(judged.gain, judged.gain_interval) else NO_GAIN
     return NO_GAIN if _works(judged.local, judged.local_interval) else NOTHING_WORKS
 
 
 def _works(figures: Figures, auroc: Interval) -> bool:
     return auroc.low > 0.5 and figures.auroc >= USEFUL
+
+
+def _gains(gain: float, interval: Interval) -> bool:
+    return gain >= LEAST_GAIN and interval.low > 0
 
 
 def _exact(scores: Floats, labels: Integers, alerts: int) -> Floats:

@@ -171,6 +171,21 @@ def test_a_weak_ranking_is_nothing_that_works_however_many_rows_prove_it():
     assert found.verdict == NOTHING
 
 
+@pytest.mark.parametrize(("step", "verdict"), [(0.01, NO_GAIN), (0.1, WORTH_IT)])
+def test_a_gain_too_small_to_matter_is_none_however_many_rows_prove_it(step, verdict):
+    """The same noise alone and together: together anomalies lie a little farther out."""
+    rng = np.random.default_rng(7)
+    y = (rng.random(20_000) < 0.1).astype(np.int64)
+    alone = rng.normal(size=20_000) + y
+    scored = Scored("steady", [alone, alone], [alone + step * y], [alone + step * y], ())
+
+    judge = Judge(Held([np.zeros((20_000, 1))], [y], [0, 0]), budget=0.05, replicates=100, seed=0)
+    (one,) = judge.compared([scored], encrypted=False).detectors
+
+    assert one.judged.gain_interval.low > 0.001
+    assert one.verdict == verdict
+
+
 def test_what_only_works_alone_gives_no_gain():
     """Each organisation's normal rows are what the others' anomalies look like."""
     rng = np.random.default_rng(5)
