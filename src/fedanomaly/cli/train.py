@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 ID_DIGITS = 32
 """Hexadecimal digits of a job's id."""
+HALF_LIFE_DAYS = 30.0
 
 
 def train(
+    context: typer.Context,
     dataset: Annotated[
         str | None, typer.Argument(help="Data set; every member uses its own of that name.", show_default=False)
     ] = None,
@@ -30,6 +32,12 @@ def train(
     param: Annotated[
         list[str] | None, typer.Option("--param", help="Parameter of the detector, as NAME=VALUE; may be repeated.")
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Teach the model that there is the rows added since; older ones fade.")
+    ] = False,
+    half_life_days: Annotated[
+        float, typer.Option("--half-life", help="With --refresh: days after which rows count half.")
+    ] = HALF_LIFE_DAYS,
     follow: Annotated[
         str | None,
         typer.Option("--follow", help="Watch a job that was asked for before; the start of its id is enough."),
@@ -50,6 +58,7 @@ def train(
     $ fedanomaly train payments
     $ fedanomaly train payments --detector mahalanobis --model weekly
     $ fedanomaly train payments --param contamination=0.005
+    $ fedanomaly train payments --model weekly --refresh --half-life 14
     $ fedanomaly train --follow 712e88bfc7f8
     """
     from fedanomaly.cli.running import running_node
@@ -58,13 +67,15 @@ def train(
 
     if (dataset is None) == (follow is None):
         raise ConfigError("give either a data set or --follow JOB")
+    _check_refresh(context, refresh=refresh)
     with running_node(Home(home.expanduser())) as node:
         params = params_of(param or [])
-        job = (
-            _known(node, follow)
-            if follow is not None
-            else node.train(str(dataset), detector, params=params, model=model)
-        )
+        if follow is not None:
+            job = _known(node, follow)
+        elif refresh:
+            job = _refreshed(node, str(dataset), model or str(dataset), half_life_days)
+        else:
+            job = node.train(str(dataset), detector, params=params, model=model)
         if not wait:
             _asked(job, home, as_json=as_json)
             return
@@ -80,6 +91,34 @@ def train(
         return
     done(f"model {told['model']} version {kept.lineage['version']}: {told['detector']}, {len(told['rounds'])} rounds")
     done(f"sent {size_text(told['sent_bytes'])}; nothing but encrypted sums")
+
+
+def _check_refresh(context: typer.Context, *, refresh: bool) -> None:
+    from fedanomaly.errors import ConfigError
+
+    others = ("detector", "param", "follow") if refresh else ("half_life_days",)
+    given = [name for name in others if _is_given(context, name)]
+    if given and refresh:
+        raise ConfigError(
+            f"--refresh goes without --{given[0]}", hint="the model keeps its detector and its parameters"
+        )
+    if given:
+        raise ConfigError("--half-life goes with --refresh only")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _refreshed(node: Client, dataset: str, model: str, half_life_days: float) -> Job:
+    """Ask for a refresh of a model of this data set."""
+    from fedanomaly.errors import ConfigError
+
+    trained_on = {told["name"]: told["dataset"] for told in node.models()}.get(model, dataset)
+    if trained_on != dataset:
+        raise ConfigError(f"the model {model} was trained on the data set {trained_on}, not on {dataset}")
+    return node.refresh(model, half_life_days=half_life_days)
 
 
 def _known(node: Client, start: str) -> Job:
