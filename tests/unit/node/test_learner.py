@@ -80,7 +80,7 @@ def test_in_batches_it_learns_what_fit_learns(learners, datasets, labelled, monk
     monkeypatch.setattr("fedanomaly.node.at_rest.BATCH_ROWS", 50)
     learner = learners(request_of(learners, kind.name))
     sizes = []
-    monkeypatch.setattr(learner._detector, "local", noting(sizes, learner._detector.local))
+    monkeypatch.setattr(learner._learning, "local", noting(sizes, learner._detector.local))
 
     state = train(learner)
 
@@ -261,7 +261,7 @@ class Failing(Mahalanobis):
 
 def test_a_detector_that_fails_tells_no_value(learners):
     learner = learners(request_of(learners))
-    learner._detector = Failing()
+    learner._learning = Failing()
     state = learner.start()
 
     with pytest.raises(DataError, match="failed on the local rows") as caught:
