@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from fedanomaly.detectors.base import Detector, Stage
+from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.mahalanobis import Moments
 from fedanomaly.detectors.network import (
     LOSS_REACH,
@@ -24,6 +24,7 @@ from fedanomaly.detectors.network import (
 )
 from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import most_rows, rows_of
+from fedanomaly.detectors.stages import Stage
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 FASTER, SLOWER = (3, 2), (1, 2)

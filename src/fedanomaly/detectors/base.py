@@ -4,118 +4,26 @@
 
 from __future__ import annotations
 
-import os
-from abc import ABC, ABCMeta, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Real
-from typing import Any, ClassVar, Literal, Protocol, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d, validate_data
 
 from fedanomaly.detectors.cells import number
-from fedanomaly.detectors.reasons import sentences
+from fedanomaly.detectors.learning import labels_of, learnt
 from fedanomaly.detectors.scaling import Counting, Scaling
+from fedanomaly.detectors.scoring import Scoring
+from fedanomaly.detectors.stages import CarryingStage, LabelledStage, Scorer, Stage
 from fedanomaly.detectors.threshold import Threshold
 from fedanomaly.errors import CapacityError, DataError, RefusedError, ShapeError, VersionError
 from fedanomaly.types import Floats, Integers, Quantiser, State, Statistics, Step, Total
 
 
-class Stage(Protocol):
-    """Some steps of a job that belong together; their names start with ``prefix/``."""
-
-    prefix: str
-
-    def next_step(self, state: State) -> Step | None:
-        """Return what to sum next, or None once the stage is done; follows from the state alone."""
-        ...
-
-    def local(self, step: Step, X: Floats, state: State) -> Statistics:
-        """Return one member's plaintext statistic."""
-        ...
-
-    def merge(self, step: Step, total: Total, state: State) -> State:
-        """Return the state that holds the opened integers of `total`; pure."""
-        ...
-
-
-class LabelledStage(ABC):
-    """A stage whose `local` takes labels as well: 1 for an anomaly, 0 for a normal row."""
-
-    prefix: ClassVar[str]
-
-    @abstractmethod
-    def next_step(self, state: State) -> Step | None:
-        """Return what to sum next, as `Stage` does."""
-
-    @abstractmethod
-    def local(self, step: Step, X: Floats, state: State, y: Integers) -> Statistics:
-        """Return one member's plaintext statistic; `y` has shape (n_samples,)."""
-
-    @abstractmethod
-    def merge(self, step: Step, total: Total, state: State) -> State:
-        """Return the state that holds the opened integers of `total`; pure."""
-
-
-class CarryingStage(ABC):
-    """A stage whose `local` gives digits: sums of those of several batches have to be carried."""
-
-    @abstractmethod
-    def carried(self, summed: Statistics, state: State, batches: int) -> Statistics:
-        """Return what `local` gives of all rows, from the sums of what it gives of so many batches of them."""
-
-
-class Scorer(Protocol):
-    """A learnt model, derived from the opened integers of a state."""
-
-    def scores(self, X: Floats) -> Floats:
-        """Return the score of every row, at least 0 and finite; NaN is a missing reading."""
-        ...
-
-    def shares(self, X: Floats) -> Floats:
-        """Return what every feature adds to the score of every row."""
-        ...
-
-
-class Learning(Protocol):
-    """What a job trains: a detector, or a trained one anew."""
-
-    def initial_state(self, n_features: int) -> State:
-        """Return the state before the first step; the same at every member."""
-        ...
-
-    def next_step(self, state: State) -> Step | None:
-        """Return what to sum next, or None once trained."""
-        ...
-
-    def local(self, step: Step, X: Floats, state: State, y: npt.ArrayLike | None = None) -> Statistics:
-        """Return one member's plaintext statistic."""
-        ...
-
-    def merge(self, step: Step, total: Total, state: State) -> State:
-        """Return the next state; pure."""
-        ...
-
-    def with_state(self, state: State, feature_names: Sequence[str] | None = None) -> Detector:
-        """Return the fitted detector."""
-        ...
-
-
-def learnt(learning: Learning, rows: Floats, labels: Integers | None = None, *, state: State | None = None) -> State:
-    """Return the trained state of a job with one member and no encryption; `state` if some of it is done."""
-    state = learning.initial_state(rows.shape[1]) if state is None else state
-    while (step := learning.next_step(state)) is not None:
-        quantiser = Quantiser(step=step, members=1)
-        sums = quantiser.quantise(learning.local(step, rows, state, labels))
-        state = learning.merge(step, quantiser.total(sums, 1), state)
-    return state
-
-
-class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
+class Detector(Scoring, metaclass=ABCMeta):
     """Base of every detector.
 
     A detector is trained by a loop: ask `next_step` what to sum, compute it
@@ -152,8 +60,6 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     """Parameters that say how to read opened sums, not what to sum: `resettled` changes them."""
     most_features: ClassVar[int] = 10_000
     """More columns are refused: the sums, or the arithmetic on them, would be too large."""
-    feature_names_in_: npt.NDArray[np.object_]
-    _knows_names = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
     }
@@ -276,7 +182,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             raise DataError(f"infinite readings in columns {columns}", hint="use NaN for a missing reading")
         stage = self.stage_of(step, state)
         if isinstance(stage, LabelledStage):
-            return stage.local(step, rows, state, self._labels(y, len(rows)))
+            return stage.local(step, rows, state, labels_of(self.name, y, len(rows)))
         return stage.local(step, rows, state)
 
     def local_batches(
@@ -345,23 +251,6 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             fitted.feature_names_in_ = np.array(feature_names, dtype=object)
         return fitted
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write this fitted detector to a file: opened integers and JSON, no pickle.
-
-        Parameters
-        ----------
-        path : path
-            `fedanomaly.detectors.load` reads it again.
-
-        Raises
-        ------
-        DataError
-            If the detector is not fitted, or the file cannot be written.
-        """
-        from fedanomaly.detectors.saved import save  # noqa: PLC0415 - which needs the registry, and that this module
-
-        save(self, path)
-
     # The contract of scikit-learn.
 
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike | None = None) -> Self:
@@ -376,7 +265,7 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             else an anomaly. Ignored by all others.
         """
         rows = self._validated(X, reset=True, ensure_min_samples=1)
-        labels = self._labels(y, len(rows)) if self.learns_from_labels else None
+        labels = labels_of(self.name, y, len(rows)) if self.learns_from_labels else None
         return self._learnt(learnt(self, rows, labels))
 
     def refresh(self, X: npt.ArrayLike, *, keep: float = 0.5) -> Self:
@@ -496,97 +385,12 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             state = self.merge(step, quantiser.total(quantiser.quantise(statistics), 1), state)
         return self._learnt(state)
 
-    def anomaly_scores(self, X: npt.ArrayLike) -> Floats:
-        """Return scores, at least 0; high is anomalous.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, none is fine; NaN is a missing reading.
-
-        Returns
-        -------
-        float64 array of shape (n_samples,)
-        """
-        rows = self._checked(X)
-        return self._scorer.scores(rows)
-
-    def explain(self, X: npt.ArrayLike) -> Floats:
-        """Return what every feature adds to the score.
-
-        Returns
-        -------
-        float64 array of shape (n_samples, n_features)
-            Rows add up to `anomaly_scores`, but for rounding.
-        """
-        rows = self._checked(X)
-        return self._scorer.shares(rows)
-
-    def reasons(
-        self,
-        X: npt.ArrayLike,
-        feature_names: Sequence[str] | None = None,
-        most: int = 3,
-        logged: Collection[str] = (),
-    ) -> list[list[str]]:
-        """Return short sentences on what is unusual in every row, the largest share first.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows, none is fine; NaN is a missing reading.
-        feature_names : sequence of str, optional
-            Names of the columns; without, those that `fit` has seen, else x0, x1, …
-        most : int, default=3
-            Most sentences for a row.
-        logged : collection of str, default=()
-            Columns that hold sign(x) log(1 + |x|) of a reading x; x is what is told.
-
-        Returns
-        -------
-        list of list of str
-            Readings are in the unit of their column, next to the median of all
-            members' rows. Empty for a row to which no feature adds anything.
-
-        Raises
-        ------
-        ShapeError
-            If there is not one name for every column.
-        """
-        rows = self._checked(X)
-        names = getattr(self, "feature_names_in_", None) if feature_names is None else feature_names
-        return sentences(self.state_, rows, self._scorer.shares(rows), names, most=most, logged=logged)
-
-    def score_samples(self, X: npt.ArrayLike) -> Floats:
-        """Return minus `anomaly_scores`: low is anomalous, as scikit-learn has it."""
-        return -self.anomaly_scores(X)
-
-    def decision_function(self, X: npt.ArrayLike) -> Floats:
-        """Return `score_samples` above the threshold: negative is an outlier."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: npt.ArrayLike) -> Integers:
-        """Return -1 for outliers and +1 for inliers."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
     # Inside.
-
-    def _labels(self, y: npt.ArrayLike | None, rows: int) -> Integers:
-        if y is None:
-            # These words, and "Unknown label type" below, are scikit-learn's.
-            text = f"{self.name} requires y to be passed, but the target y is None"
-            raise DataError(text, hint="it learns from labels: 0 is normal, 1 an anomaly")
-        labels = column_or_1d(y)
-        if len(labels) != rows:
-            raise ShapeError(f"{len(labels)} labels for {rows} rows")
-        if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
-            raise DataError("Unknown label type: labels are numbers, none missing", hint="0 is normal, 1 an anomaly")
-        return (labels != 0).astype(np.int64)
 
     def _batch(self, batch: Any, *, reset: bool) -> tuple[Floats, Integers | None]:  # noqa: ANN401 - as for fit
         table, y = batch if self.learns_from_labels else (batch, None)
         rows = self._validated(table, reset=reset, ensure_min_samples=0)
-        return rows, self._labels(y, len(rows)) if self.learns_from_labels else None
+        return rows, labels_of(self.name, y, len(rows)) if self.learns_from_labels else None
 
     def _check_state(self, state: State) -> None:
         if (state.detector, state.version) != (self.name, self.version):
@@ -600,23 +404,3 @@ class Detector(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         self._scorer = self.derive(state)
         self.offset_ = -number(int(state["score/threshold"][0]))
         return self
-
-    def _checked(self, X: npt.ArrayLike) -> Floats:
-        check_is_fitted(self, "state_")
-        if self._knows_names:
-            return self._validated(X, reset=False, ensure_min_samples=0)
-        # Trained from sums: names of columns are the schema's business, and no reason to warn.
-        how: Any = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": 0}
-        rows = check_array(X, estimator=self, **how)
-        if rows.shape[1] != self.n_features_in_:
-            raise ShapeError(f"X has {rows.shape[1]} features, but {type(self).__name__} learnt {self.n_features_in_}")
-        return cast("Floats", rows)
-
-    def _validated(self, X: Any, **how: Any) -> Floats:  # noqa: ANN401 - passed on
-        return cast("Floats", validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", **how))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.target_tags.required = self.learns_from_labels
-        return tags

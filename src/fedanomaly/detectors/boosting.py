@@ -10,12 +10,12 @@ from typing import Self
 
 import numpy as np
 
-from fedanomaly.detectors.base import LabelledStage
 from fedanomaly.detectors.boosted_trees import NEVER, Bytes, Splits, Trees, best_splits
 from fedanomaly.detectors.class_bins import bins_of
 from fedanomaly.detectors.odds import STEPS, places, prior, probabilities
 from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import most_rows, rows_of
+from fedanomaly.detectors.stages import LabelledStage
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 UNIT = 1 << 16

@@ -16,8 +16,9 @@ from typing import TypeAlias, cast
 
 import numpy as np
 
-from fedanomaly.detectors.base import CarryingStage, Detector, Stage
+from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.fading import Fade, Renewable, reopened
+from fedanomaly.detectors.stages import CarryingStage, Stage
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 HEAD_ROOM_BITS = 6

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.detectors.base import LabelledStage
 from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram, histogram_of, keys, numbers
 from fedanomaly.detectors.scaling import most_rows, rows_of
+from fedanomaly.detectors.stages import LabelledStage
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 

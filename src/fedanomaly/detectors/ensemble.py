@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fedanomaly.detectors.base import Detector, Scorer, Stage
+from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.bundle import Bundle, Track
 from fedanomaly.detectors.fading import Renewable, without
 from fedanomaly.detectors.registry import from_params
 from fedanomaly.detectors.scaling import Scale, Scaling, scale_of
+from fedanomaly.detectors.stages import Scorer, Stage
 from fedanomaly.errors import ConfigError
 from fedanomaly.types import Floats, State, Statistics, Step, Total
 

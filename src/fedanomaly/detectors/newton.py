@@ -10,10 +10,10 @@ from typing import Self
 
 import numpy as np
 
-from fedanomaly.detectors.base import LabelledStage
 from fedanomaly.detectors.odds import STEPS, places, prior, probabilities, surprise
 from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import most_rows, rows_of, scale_of
+from fedanomaly.detectors.stages import LabelledStage
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedanomaly.detectors.base import Learning
+from fedanomaly.detectors.learning import Learning
 from fedanomaly.types import State, Step, Total
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from sklearn.utils._param_validation import InvalidParameterError
 
-from fedanomaly.detectors.base import Detector, learnt
+from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.fading import without
+from fedanomaly.detectors.learning import learnt
 from fedanomaly.errors import ConfigError
 from fedanomaly.types import Floats, State
 

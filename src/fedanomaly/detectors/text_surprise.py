@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval
 
-from fedanomaly.detectors.base import Detector, Stage
+from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.hashing import Language, Sequences, gram_cells, language_of, sequences
 from fedanomaly.detectors.scaling import Counting, most_rows, rows_of
+from fedanomaly.detectors.stages import Stage
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 LENGTHS = np.unique([math.isqrt(math.isqrt(1 << quarter)) for quarter in range(81)])

@@ -18,7 +18,7 @@ from rich.text import Text
 from sklearn.base import clone
 
 from fedanomaly.detectors import Detector
-from fedanomaly.detectors.base import Learning, learnt
+from fedanomaly.detectors.learning import Learning, learnt
 from fedanomaly.detectors.progress import progress_of
 from fedanomaly.detectors.refresh import Refresh
 from fedanomaly.errors import DataError, ProtocolError, ShapeError

@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 import fedanomaly as fa
 from fedanomaly.detectors import Loda, Mahalanobis
-from fedanomaly.detectors.base import LabelledStage
 from fedanomaly.detectors.scaling import most_rows, scale_of
+from fedanomaly.detectors.stages import LabelledStage
 from fedanomaly.errors import ConfigError, DataError, ShapeError
 from fedanomaly.simulation.judging import Held, Judge, Scored
 from fedanomaly.types import FieldSpec, Step
