@@ -3,7 +3,8 @@
 - errors/ from the classes of `fedanomaly.errors` and the advice of `fedanomaly explain`;
 - cli.md from the commands' own `--help`;
 - configuration.md from the settings classes of node and coordinator;
-- metrics.md from what the services declare.
+- metrics.md from what the services declare;
+- detectors.md from the detectors' own docstrings.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from detectors_page import detectors_page
 from fedanomaly import errors
 from fedanomaly.cli import app
 from fedanomaly.cli.explain import error_classes, meaning_of, page_of
@@ -144,6 +146,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "configuration.md": configuration_page,
     "metrics.md": partial(metrics_page, GENERATED),
+    "detectors.md": partial(detectors_page, GENERATED),
 }
 
 

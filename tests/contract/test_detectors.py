@@ -4,23 +4,13 @@ import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from fedanomaly.detectors import from_params, registry
-from fedanomaly.detectors.contract import CHECKS
-
-WITHOUT_LABELS = {
-    "check_fit_score_takes_y": "calls fit_predict without labels, as outlier detectors may be called",
-    "check_outliers_fit_predict": "calls fit_predict without labels, as outlier detectors may be called",
-    "check_outliers_train": "fits without labels, as outlier detectors are fitted",
-    "check_estimators_dtypes": "its labels 1 and 2 are both anomalies",
-    "check_classifier_data_not_an_array": "its labels 1 and 2 are both anomalies",
-    "check_fit2d_1feature": "its labels 1 and 2 are both anomalies, which is said before the one column is",
-}
-"""Checks of scikit-learn that a detector of labelled rows cannot pass, and why."""
+from fedanomaly.detectors.contract import CHECKS, NOT_WITHOUT_LABELS
 
 
 def checks_of_scikit_learn():
     for name in registry():
         detector = from_params(name)
-        expected = WITHOUT_LABELS if detector.learns_from_labels else {}
+        expected = NOT_WITHOUT_LABELS if detector.learns_from_labels else {}
         for found in estimator_checks_generator(detector, expected_failed_checks=expected, mark="xfail"):
             estimator, check = getattr(found, "values", found)
             # One runs only where an environment variable has switched SciPy to array API mode.

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedanomaly import __version__
-from fedanomaly.cli import backup, coordinator, cost, data, evaluate, models, node, schema, score, train
+from fedanomaly.cli import backup, coordinator, cost, data, detectors, evaluate, models, node, schema, score, train
 from fedanomaly.cli.demo import demo
 from fedanomaly.cli.doctor import doctor
 from fedanomaly.cli.explain import explain, failure_text
@@ -62,6 +62,7 @@ node.app.command("backup")(backup.back_up_node)
 node.app.command("restore")(backup.restore_node)
 app.command("demo", rich_help_panel=TRY)(demo)
 app.command("cost", rich_help_panel=TRY)(cost.cost)
+app.add_typer(detectors.app, name="detectors", rich_help_panel=TRY)
 app.command("explain", rich_help_panel=TRY)(explain)
 app.add_typer(coordinator.app, name="coordinator", rich_help_panel=FEDERATION)
 app.add_typer(node.app, name="node", rich_help_panel=FEDERATION)
@@ -76,6 +77,7 @@ app.command("evaluate", rich_help_panel=WORK)(evaluate.evaluate)
 ORDER = (
     "demo",
     "cost",
+    "detectors",
     "explain",
     "coordinator",
     "node",

@@ -17,7 +17,17 @@ from fedanomaly.detectors.base import Detector
 from fedanomaly.errors import DataError, FedAnomalyError
 from fedanomaly.types import Floats, Integers, Quantiser, State, Step, Total
 
-__all__ = ["CHECKS", "federated", "history", "marks", "opened", "same_as_whole", "sample", "taught"]
+__all__ = [
+    "CHECKS",
+    "NOT_WITHOUT_LABELS",
+    "federated",
+    "history",
+    "marks",
+    "opened",
+    "same_as_whole",
+    "sample",
+    "taught",
+]
 
 DOCSTRING = ("It fails", "Cost:", "Parameters\n", "Attributes\n", "Notes\n", "References\n", "Examples\n")
 
@@ -265,6 +275,16 @@ CHECKS: tuple[Callable[[Detector], None], ...] = (
     is_documented,
 )
 """Every check of the contract; each gets a fresh, untrained detector."""
+
+NOT_WITHOUT_LABELS = {
+    "check_fit_score_takes_y": "calls fit_predict without labels, as outlier detectors may be called",
+    "check_outliers_fit_predict": "calls fit_predict without labels, as outlier detectors may be called",
+    "check_outliers_train": "fits without labels, as outlier detectors are fitted",
+    "check_estimators_dtypes": "its labels 1 and 2 are both anomalies",
+    "check_classifier_data_not_an_array": "its labels 1 and 2 are both anomalies",
+    "check_fit2d_1feature": "its labels 1 and 2 are both anomalies, which is said before the one column is",
+}
+"""Checks of scikit-learn that a detector of labelled rows cannot pass, and why."""
 
 
 def _refuses(call: Callable[[State], object], state: State) -> bool:

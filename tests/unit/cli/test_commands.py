@@ -50,7 +50,7 @@ def test_a_failure_ends_the_process_with_its_code_and_what_to_do(process):
         "coordinator init", "coordinator invite", "coordinator run", "coordinator new-epoch", "coordinator status",
         "demo", "node init", "node enrol", "node run", "node status",
         "schema infer", "schema check", "data add", "data list", "train", "score", "evaluate", "models", "cost",
-        "explain",
+        "explain", "detectors list", "detectors show", "detectors check",
     ],
 )  # fmt: skip
 def test_every_command_helps_with_an_example(fedanomaly, command):
@@ -254,6 +254,7 @@ def test_commands_are_listed_in_the_order_in_which_they_are_needed(fedanomaly):
     assert listed == [
         "demo",
         "cost",
+        "detectors",
         "explain",
         "coordinator",
         "node",
