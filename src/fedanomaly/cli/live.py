@@ -100,6 +100,8 @@ def finished(entry: Told) -> str:
     if entry["contributors"]:
         line += f": {entry['fields']:,} numbers of {', '.join(entry['contributors'])}"
         line += f", {size_text(entry['message_bytes'])} each"
+    if entry.get("progress_name"):
+        line += f"; {entry['progress_name']} {entry['progress']:.6g}"
     if entry["state"] != "accepted" and entry["reason"]:
         line += f" ({entry['reason']})"
     return line + _absent(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedanomaly.detectors import Detector, from_params
+from fedanomaly.detectors.progress import Progress, progress_of
 from fedanomaly.detectors.refresh import Refresh
 from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
 from fedanomaly.features import Schema
@@ -300,6 +302,15 @@ class NodeLearner:
         """Return the next state."""
         with as_our_errors():
             return self._learning.merge(step, total, state)
+
+    def progress(self, step: Step, total: Total, state: State) -> Progress | None:
+        """Return how far an iterative detector has come, or None where the sum does not tell."""
+        try:
+            with as_our_errors():
+                told = progress_of(self._learning, step, total, state)
+        except FedAnomalyError:
+            return None
+        return told if told and math.isfinite(told.value) else None
 
     def scores_are_finite(self, state: State) -> bool:
         """Whether the trained detector gives finite scores on the held-out rows."""

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from fedanomaly.node.models import Lineage, ParentLineage, RoundLineage
+from fedanomaly.node.notes import StepNote
 from fedanomaly.node.registry import Snapshot
 from fedanomaly.node.renewal import split
-from fedanomaly.protocol import Job, Transcript
+from fedanomaly.protocol import Job, Round, Transcript
 
 
-def lineage_of(job: Job, transcript: Transcript, me: bytes, snapshot: Snapshot, parent: Lineage | None) -> Lineage:
+def lineage_of(
+    job: Job,
+    transcript: Transcript,
+    me: bytes,
+    snapshot: Snapshot,
+    *,
+    parent: Lineage | None,
+    notes: Sequence[StepNote],
+) -> Lineage:
     """Return the lineage of what a job has learnt; the store gives it its version.
 
     Parameters
@@ -25,6 +35,8 @@ def lineage_of(job: Job, transcript: Transcript, me: bytes, snapshot: Snapshot, 
         That the job began with at this node.
     parent : Lineage or None
         Of the version that it refreshed; None: it trained anew.
+    notes : sequence of StepNote
+        What was noted of its steps, in their order.
     """
     request, renewed = job.asked, None
     if parent is not None:
@@ -45,17 +57,25 @@ def lineage_of(job: Job, transcript: Transcript, me: bytes, snapshot: Snapshot, 
         schema_digest=request.schema.hex(),
         requested_by=transcript.members.get(job.requested_by, "?"),
         rounds=[
-            RoundLineage(
-                step=entry.ask.step,
-                members=[names[index - 1] for index in entry.contributors],
-                message_bytes=entry.ask.layout.message_bytes,
-            )
-            for entry in job.accepted
+            _round(entry, names, notes[step] if step < len(notes) else None) for step, entry in enumerate(job.accepted)
         ],
         started_at=job.rounds[0].since,
         ended_at=job.since,
         generation=_known(job, me, snapshot, parent),
         parent=renewed,
+    )
+
+
+def _round(entry: Round, names: Sequence[str], note: StepNote | None) -> RoundLineage:
+    return RoundLineage(
+        step=entry.ask.step,
+        members=[names[index - 1] for index in entry.contributors],
+        message_bytes=entry.ask.layout.message_bytes,
+        step_name=note.name if note else None,
+        seconds=round(entry.ended - entry.began, 3),
+        clipped=note.clipped if note else None,
+        progress_name=note.progress_name if note else None,
+        progress=note.progress if note else None,
     )
 
 

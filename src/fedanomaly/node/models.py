@@ -30,11 +30,24 @@ class RoundLineage(msgspec.Struct, frozen=True, kw_only=True):
         Organisations whose contributions are in the sum.
     message_bytes : int
         Size of every contribution.
+    step_name : str or None
+        What was summed; None where it was not noted.
+    seconds : float or None
+        From its announcement to its outcome, by the coordinator's clock.
+    clipped : int or None
+        Entries, over all members, that lay outside their bounds.
+    progress_name, progress : str, float or None
+        A figure that settles while an iterative detector learns.
     """
 
     step: int
     members: list[str]
     message_bytes: int
+    step_name: str | None = None
+    seconds: float | None = None
+    clipped: int | None = None
+    progress_name: str | None = None
+    progress: float | None = None
 
 
 class ParentLineage(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,10 +12,12 @@ import os
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fedanomaly import __version__
 from fedanomaly.detectors.evaluation import EVALUATION
+from fedanomaly.detectors.progress import Progress
 from fedanomaly.errors import ConfigError, DivergedError, FedAnomalyError, StorageError, UnavailableError
 from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.evaluator import Evaluators
@@ -27,6 +29,7 @@ from fedanomaly.node.lineage import lineage_of
 from fedanomaly.node.log_mark import LogMark
 from fedanomaly.node.metrics import Metrics
 from fedanomaly.node.models import Lineage, ModelStore
+from fedanomaly.node.notes import Noting, StepNotes
 from fedanomaly.node.refresher import Refreshers
 from fedanomaly.node.renewal import refreshes
 from fedanomaly.node.upstream import client_of
@@ -34,8 +37,9 @@ from fedanomaly.node.vault import SealedVault
 from fedanomaly.node.views import EvaluationView, JobView, StatusView, evaluation_view, jobs_of
 from fedanomaly.protocol import Entry, Job, JobEnd, JobRequest, JobState, Learner, Member, Post
 from fedanomaly.storage import SealedRows
-from fedanomaly.types import State
+from fedanomaly.types import State, Step, Total
 
+OnProgress = Callable[[Step, Total, State], Progress | None]
 BOOT_BYTES = 32
 REQUEST_BYTES = 16
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
@@ -111,7 +115,7 @@ class NodeService:
         self._stop = threading.Event()
         self._working = threading.Lock()
         self._thread = threading.Thread(target=self._live, name="fedanomaly-node", daemon=True)
-        self._step_names: dict[tuple[str, int], str] = {}
+        self._notes = StepNotes(self._rows)
         self._kept: set[bytes] = set()
         self._connected = False
         self.folder = home.root
@@ -209,8 +213,15 @@ class NodeService:
 
     def _learner(self, request: JobRequest) -> Learner:
         if request.detector == EVALUATION:
-            return self._evaluators(request)
-        return self._refreshers(request) if refreshes(request) else self._learners(request)
+            return self._noting(request, self._evaluators(request), lambda _step, _total, _state: None)
+        learner = self._refreshers(request) if refreshes(request) else self._learners(request)
+        return self._noting(request, learner, learner.progress)
+
+    def _noting(self, request: JobRequest, learner: Learner, progress: OnProgress) -> Noting:
+        def opened(step: Step, total: Total, state: State) -> None:
+            self._notes.opened(request.request, step, total, progress(step, total, state))
+
+        return Noting(learner, lambda step: self._notes.begun(request.request, step), opened)
 
     # Its life.
 
@@ -371,13 +382,10 @@ class NodeService:
     def _lineage(self, job: Job, request: JobRequest) -> Lineage:
         parent = self._refreshers.parent(request) if refreshes(request) else None
         snapshot = self._learners.snapshot_of(request)
-        return lineage_of(job, self._member.transcript, self._identity, snapshot, parent)
+        notes = self._notes.of(request.request)
+        return lineage_of(job, self._member.transcript, self._identity, snapshot, parent=parent, notes=notes)
 
     def _on_local(self, request: JobRequest, step_name: str, seconds: float) -> None:
-        job = self._member.transcript.job_of(request.request)
-        round_ = job.open_round if job else None
-        if round_ is not None:
-            self._step_names[request.request.hex(), round_.ask.step] = step_name
         self.feed.add("computed", job=request.request.hex(), step=step_name, seconds=round(seconds, 3))
 
     def _reached(self) -> None:
@@ -403,7 +411,7 @@ class NodeService:
 
     def _publish(self) -> None:
         """Replace what other threads see, as a whole."""
-        self._jobs = jobs_of(self._member.transcript, self._identity, self._step_names)
+        self._jobs = jobs_of(self._member.transcript, self._identity, self._notes.of)
         self._status = self._status_view()
 
     def _status_view(self) -> StatusView:

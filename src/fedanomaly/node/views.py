@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +15,7 @@ from fedanomaly.transport import plain_text
 
 if TYPE_CHECKING:
     from fedanomaly.detectors.drift import Drift
+    from fedanomaly.node.notes import StepNote
 
 MAX_REASON = 4000
 """Room for the reasons of many members."""
@@ -43,6 +44,11 @@ class RoundView(View):
     opened_by: list[str]
     votes: int
     sent_bytes: int
+    received_bytes: int
+    seconds: float | None
+    clipped: int | None
+    progress_name: str | None
+    progress: float | None
 
 
 class JobView(View):
@@ -103,6 +109,11 @@ class RoundLineageView(View):
     step: int
     members: list[str]
     message_bytes: int
+    step_name: str | None
+    seconds: float | None
+    clipped: int | None
+    progress_name: str | None
+    progress: float | None
 
 
 class ParentView(View):
@@ -260,22 +271,25 @@ def evaluation_view(
     )
 
 
-def jobs_of(transcript: Transcript, me: bytes, step_names: dict[tuple[str, int], str]) -> list[JobView]:
+NotesOf: TypeAlias = "Callable[[bytes], Sequence[StepNote]]"
+"""Gives the notes of a job's steps, in their order, by its request."""
+
+
+def jobs_of(transcript: Transcript, me: bytes, notes_of: NotesOf) -> list[JobView]:
     """Return all jobs of the log that train something, waiting ones last."""
-    started = [_job(job, transcript, me, step_names) for job in transcript.jobs if job.request]
+    started = [_job(job, transcript, me, notes_of) for job in transcript.jobs if job.request]
     return started + [_waiting(request, transcript.members, identity) for _, request, identity in transcript.waiting()]
 
 
-def _job(job: Job, transcript: Transcript, me: bytes, step_names: dict[tuple[str, int], str]) -> JobView:
+def _job(job: Job, transcript: Transcript, me: bytes, notes_of: NotesOf) -> JobView:
     identities = job.epoch.call.identities
     seat = identities.index(me) + 1 if me in identities else 0
     names = {index: transcript.members.get(key, "?") for index, key in enumerate(identities, start=1)}
     request = job.request
     if request is None:
         raise ValueError("the self-test trains nothing")
-    rounds = [
-        _round(entry, names, seat, step_names.get((request.request.hex(), entry.ask.step))) for entry in job.rounds
-    ]
+    notes = dict(enumerate(notes_of(request.request)))
+    rounds = [_round(entry, names, seat, notes.get(entry.ask.step)) for entry in job.rounds]
     return _view(
         request,
         state=job.state.value,
@@ -305,14 +319,14 @@ def _view(request: JobRequest, *, rounds: list[RoundView], **told: Any) -> JobVi
     )
 
 
-def _round(entry: Round, names: dict[int, str], seat: int, step_name: str | None) -> RoundView:
+def _round(entry: Round, names: dict[int, str], seat: int, note: StepNote | None) -> RoundView:
     sent = entry.contributions[seat].size if seat in entry.contributions else 0
     if seat in entry.statements:
         sent += entry.statements[seat][1].size
     return RoundView(
         round=entry.ask.round,
         step=entry.ask.step,
-        step_name=step_name,
+        step_name=note.name if note else None,
         state=entry.state.value,
         reason=plain_text(entry.reason, MAX_REASON),
         fields=entry.ask.fields,
@@ -324,6 +338,11 @@ def _round(entry: Round, names: dict[int, str], seat: int, step_name: str | None
         opened_by=_named((index for index, (said, _) in entry.statements.items() if said.opens), names),
         votes=len(entry.votes),
         sent_bytes=sent,
+        received_bytes=entry.opened.size if entry.opened else 0,
+        seconds=round(entry.ended - entry.began, 3) if entry.state.final else None,
+        clipped=note.clipped if note and entry.opened else None,
+        progress_name=note.progress_name if note and entry.opened else None,
+        progress=note.progress if note and entry.opened else None,
     )
 
 

@@ -96,7 +96,7 @@ class Round:
     def __init__(self, ask: Ask, identities: tuple[bytes, ...]) -> None:
         self.ask = ask
         self.identities = identities
-        self.since = 0.0
+        self.began = self.since = self.ended = 0.0
         self.joins: dict[int, JoinPost] = {}
         self.manifest: Manifest | None = None
         self.contributions: dict[int, Envelope] = {}

@@ -202,6 +202,10 @@ class Transcript:
                 job.since = entry.received_at
             if job.rounds and entry.envelope.kind in PHASES:
                 job.rounds[-1].since = entry.received_at
+                if entry.envelope.kind == "announce":
+                    job.rounds[-1].began = entry.received_at
+            if job.rounds and entry.envelope.kind == "outcome":
+                job.rounds[-1].ended = entry.received_at
 
     def _dispatch(self, message: Message, envelope: Envelope) -> Apply:  # noqa: PLR0911, PLR0912 (the map of all messages)
         match message:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from fedanomaly.detectors.progress import Progress, clipped_in
+from fedanomaly.node.notes import Noting
 from fedanomaly.protocol import Entry, Learner, Round, RoundState
 from fedanomaly.protocol.messages import Announce, Outcome
-from fedanomaly.types import State, Statistics, Step, Total
+from fedanomaly.types import State, Step, Total
 
 OnTotal = Callable[[Step, Total, State], Progress | None]
 """Says how far an opened sum has come, of the state before it is merged."""
@@ -72,7 +73,7 @@ class Notes:
 
     def noting(self, learner: Learner) -> Noting:
         """Return a learner that does the same, and has it noted."""
-        return Noting(learner, self)
+        return Noting(learner, self.begun, self.opened)
 
     def begun(self, step: Step) -> None:
         """Note the name of a step: all members come to them in one order."""
@@ -104,47 +105,6 @@ class Notes:
             clipped=clipped,
             progress=progress,
         )
-
-
-class Noting:
-    """A learner whose steps are noted."""
-
-    def __init__(self, learner: Learner, notes: Notes) -> None:
-        self._learner = learner
-        self._notes = notes
-
-    @property
-    def generation(self) -> int:
-        """As the learner's."""
-        return self._learner.generation
-
-    @property
-    def schema(self) -> bytes:
-        """As the learner's."""
-        return self._learner.schema
-
-    def start(self) -> State:
-        """As the learner's."""
-        return self._learner.start()
-
-    def next_step(self, state: State) -> Step | None:
-        """As the learner's."""
-        return self._learner.next_step(state)
-
-    def local(self, step: Step, state: State) -> Statistics:
-        """As the learner's."""
-        self._notes.begun(step)
-        return self._learner.local(step, state)
-
-    def merge(self, step: Step, total: Total, state: State) -> State:
-        """As the learner's."""
-        merged = self._learner.merge(step, total, state)
-        self._notes.opened(step, total, state)
-        return merged
-
-    def scores_are_finite(self, state: State) -> bool:
-        """As the learner's."""
-        return self._learner.scores_are_finite(state)
 
 
 def table_of(history: Sequence[RoundRecord]) -> Table:

@@ -38,6 +38,8 @@ def test_a_model_tells_where_it_came_from(trained):
     assert lineage.requested_by == "north"
     assert [entry.step for entry in lineage.rounds] == list(range(len(lineage.rounds)))
     assert all(entry.members == ["north", "east", "south"] for entry in lineage.rounds)
+    assert [entry.step_name for entry in lineage.rounds][:2] == ["rows/all", "scale/0"]
+    assert all(entry.clipped == 0 and entry.seconds > 0 for entry in lineage.rounds)
     assert lineage.started_at < lineage.ended_at
 
 
@@ -46,7 +48,8 @@ def test_the_views_tell_the_rounds_of_a_job(trained):
     (job, *_) = service.jobs
 
     assert (job.state, job.requested_by, job.ready) == ("accepted", "north", ["north", "east", "south"])
-    assert job.rounds[0].step_name == "rows/all"
+    assert [entry.step_name for entry in job.rounds][:2] == ["rows/all", "scale/0"]
+    assert all(entry.clipped == 0 and entry.seconds > 0 and entry.received_bytes > 0 for entry in job.rounds)
     assert all(entry.message_bytes <= entry.sent_bytes <= 2 * entry.message_bytes + 500 for entry in job.rounds)
 
 

@@ -15,6 +15,6 @@ def test_what_another_member_wrote_does_not_act_on_a_terminal(federation):
     body = request.to_bytes()
     fed.post(seal(fed.parties[0].identity, fed._federation, request.kind, body))
 
-    (view,) = jobs_of(fed.coordinator.transcript, fed.parties[1].identity.public_key, {})
+    (view,) = jobs_of(fed.coordinator.transcript, fed.parties[1].identity.public_key, lambda _request: [])
 
     assert (view.model, view.dataset, view.detector) == ("a ]0;owned ", "b ]0;owned ", "c ]0;owned ")
