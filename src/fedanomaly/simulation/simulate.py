@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,8 @@ from fedanomaly.detectors import Detector
 from fedanomaly.detectors.learning import Learning, learnt
 from fedanomaly.detectors.progress import progress_of
 from fedanomaly.detectors.refresh import Refresh
-from fedanomaly.errors import DataError, ProtocolError, ShapeError
+from fedanomaly.detectors.sampling import sample
+from fedanomaly.errors import ConfigError, DataError, ProtocolError, ShapeError
 from fedanomaly.protocol import Job, JobRequest, JobState, Learner, Settings
 from fedanomaly.simulation.federation import Federation, Party
 from fedanomaly.simulation.history import Notes, OnTotal, RoundRecord, table_of
@@ -215,6 +216,8 @@ def simulate(
     *,
     schema: SchemaLike | None = None,
     keep: float | None = None,
+    max_rows: int | None = None,
+    weights: Literal["rows", "equal"] = "rows",
     decryption_threshold: int = 2,
 ) -> Run:
     """Train or refresh a detector over several organisations' data under threshold encryption.
@@ -237,6 +240,11 @@ def simulate(
         Refresh the fitted detector, as `Detector.refresh` does: share of its old
         rows that still count. For a half-life of h days it is ``0.5 ** (age / h)``.
         Left out, the detector is trained anew.
+    max_rows : int, optional
+        Most rows of one part; of more, a sample that follows from the rows alone.
+    weights : {"rows", "equal"}, default="rows"
+        "rows": every row counts the same. "equal": every organisation does, by
+        as many rows of each as the smallest part has, since exact sums have no weights.
     decryption_threshold : int, default=2
         Up to this number less one may collude with the coordinator and learn
         nothing beyond the sums.
@@ -272,9 +280,10 @@ def simulate(
         raise DataError(
             f"{detector.name} learns from labels, and there are none", hint="pass labels: one array for each part"
         )
-    marks = [None] * len(arrays) if labels is None else list(labels)
+    marks: list[npt.ArrayLike | None] = [None] * len(arrays) if labels is None else list(labels)
     if len(marks) != len(arrays):
         raise ShapeError(f"labels of {len(marks)} parts for {len(arrays)} parts")
+    arrays, marks = _sampled(arrays, marks, max_rows, weights)
     digest = matrix_schema(arrays[0].shape[1] if arrays else 0)
     learning = detector if keep is None else Refresh.of(detector, keep)
     opened = run_job(
@@ -286,7 +295,7 @@ def simulate(
     trained = learning.with_state(opened.state)
     whole = np.vstack(arrays)
     if keep is None:
-        pooled = _copy(detector).fit(whole, None if labels is None else np.concatenate([np.asarray(y) for y in labels]))
+        pooled = _copy(detector).fit(whole, None if labels is None else np.concatenate([np.asarray(y) for y in marks]))
     else:
         pooled = learning.with_state(learnt(learning, whole))
     difference = np.abs(trained.anomaly_scores(whole) - pooled.anomaly_scores(whole))
@@ -297,6 +306,23 @@ def simulate(
         max_abs_difference=float(difference.max()),
         history=opened.history,
     )
+
+
+def _sampled(
+    arrays: list[Floats], marks: list[npt.ArrayLike | None], max_rows: int | None, weights: str
+) -> tuple[list[Floats], list[npt.ArrayLike | None]]:
+    if weights not in {"rows", "equal"}:
+        raise ConfigError(f"there are no weights {weights!r}", hint='choose "rows" or "equal"')
+    if weights == "equal":
+        max_rows = min([len(array) for array in arrays] + ([] if max_rows is None else [max_rows]))
+    if max_rows is None:
+        return arrays, marks
+    places = [sample(array, max_rows) for array in arrays]
+    kept = [
+        y if y is None or len(np.asarray(y)) != len(array) else np.asarray(y)[place]  # else: an error, further on
+        for y, array, place in zip(marks, arrays, places, strict=True)
+    ]
+    return [array[place] for array, place in zip(arrays, places, strict=True)], kept
 
 
 def _copy(detector: Detector) -> Detector:

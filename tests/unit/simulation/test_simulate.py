@@ -4,6 +4,7 @@ from sklearn.exceptions import NotFittedError
 
 import fedanomaly as fa
 from fedanomaly.detectors import Ensemble, GradientBoosting, KMeans, LogisticRegression, Mahalanobis
+from fedanomaly.detectors.sampling import sample
 from fedanomaly.errors import ConfigError, DataError, ShapeError
 
 ROWS = np.random.default_rng(0).normal(size=(300, 3))
@@ -75,3 +76,30 @@ def test_what_cannot_be_refreshed_is_refused():
         fa.simulate(Mahalanobis().fit(ROWS), PARTS, keep=2.0)
     with pytest.raises(DataError, match="learnt 3 columns, there are 2"):
         fa.simulate(Mahalanobis().fit(ROWS), [part[:, :2] for part in PARTS], keep=0.5)
+
+
+def test_equal_weights_take_as_many_rows_of_every_organisation_as_the_smallest_has():
+    run = fa.simulate(Mahalanobis(), PARTS, weights="equal")
+    assert run.detector.state_["rows"].tolist() == [240]
+    assert run.max_abs_difference == 0.0
+    # Each organisation's rows come in another order, and nothing changes.
+    again = fa.simulate(Mahalanobis(), [part[::-1] for part in PARTS], weights="equal")
+    assert again.detector.state_.to_bytes() == run.detector.state_.to_bytes()
+
+
+def test_a_sample_keeps_rows_and_labels_together():
+    run = fa.simulate(GradientBoosting(n_trees=2, depth=2), PARTS, TRUTHS, max_rows=60)
+    assert run.detector.state_["rows"].tolist() == [180]
+    assert run.max_abs_difference == 0.0
+    chosen = [sample(part, 60) for part in PARTS]
+    rows = np.vstack([part[place] for part, place in zip(PARTS, chosen, strict=True)])
+    labels = np.concatenate([truth[place] for truth, place in zip(TRUTHS, chosen, strict=True)])
+    fitted = GradientBoosting(n_trees=2, depth=2).fit(rows, labels)
+    assert run.detector.state_.to_bytes() == fitted.state_.to_bytes()
+
+
+def test_weights_and_samples_that_there_are_not_are_refused():
+    with pytest.raises(ConfigError, match="no weights 'size'"):
+        fa.simulate(Mahalanobis(), PARTS, weights="size")
+    with pytest.raises(DataError, match="sample of 0 rows"):
+        fa.simulate(Mahalanobis(), PARTS, max_rows=0)
