@@ -35,6 +35,11 @@ def registry() -> dict[str, type[Detector]]:
     return dict(sorted(found.items()))
 
 
+def declared() -> tuple[str, ...]:
+    """Return the names of detectors that other installed packages declare, sorted; none of their code runs."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)} - registry().keys()))
+
+
 def third_party() -> dict[str, type[Detector]]:
     """Return the detectors that other installed packages declare, by name, sorted.
 
@@ -43,20 +48,24 @@ def third_party() -> dict[str, type[Detector]]:
     ConfigError
         If one cannot be loaded, is no detector, or has a name that is taken.
     """
-    found: dict[str, type[Detector]] = {}
-    for point in entry_points(group=GROUP):
-        try:
-            kind = point.load()
-        except Exception as error:  # noqa: BLE001 - whatever somebody else's module raises
-            raise ConfigError(f"the detector {point.value} cannot be loaded: {type(error).__name__}") from None
-        if not (inspect.isclass(kind) and issubclass(kind, Detector) and not inspect.isabstract(kind)):
-            raise ConfigError(f"{point.value} is no detector", hint="it must be a subclass of Detector")
-        if kind.name != point.name:
-            raise ConfigError(f"{point.value} is called {kind.name!r}, but declared as {point.name!r}")
-        if kind.name in registry() or kind.name in found:
-            raise ConfigError(f"two detectors are called {kind.name!r}", hint="remove one of the packages")
-        found[kind.name] = kind
-    return dict(sorted(found.items()))
+    return {name: _declared_as(name) for name in sorted({point.name for point in entry_points(group=GROUP)})}
+
+
+def _declared_as(name: str) -> type[Detector]:
+    """Load the one detector that is declared under a name, and nothing else."""
+    points = [point for point in entry_points(group=GROUP) if point.name == name]
+    if len(points) > 1 or name in registry():
+        raise ConfigError(f"two detectors are called {name!r}", hint="remove one of the packages")
+    (point,) = points
+    try:
+        kind = point.load()
+    except Exception as error:  # noqa: BLE001 - whatever somebody else's module raises
+        raise ConfigError(f"the detector {point.value} cannot be loaded: {type(error).__name__}") from None
+    if not (inspect.isclass(kind) and issubclass(kind, Detector) and not inspect.isabstract(kind)):
+        raise ConfigError(f"{point.value} is no detector", hint="it must be a subclass of Detector")
+    if kind.name != name:
+        raise ConfigError(f"{point.value} is called {kind.name!r}, but declared as {name!r}")
+    return kind
 
 
 def installed() -> dict[str, type[Detector]]:
@@ -81,9 +90,11 @@ def from_params(name: str, params: Mapping[str, Any] | None = None) -> Detector:
     ConfigError
         If a parameter is unknown or not allowed.
     """
-    kind = registry().get(name) or third_party().get(name)
-    if kind is None:
-        raise NotFoundError(f"no detector is called {name!r}", hint=f"there are {', '.join(installed())}")
+    if name not in registry() and name not in declared():
+        raise NotFoundError(
+            f"no detector is called {name!r}", hint=f"there are {', '.join([*registry(), *declared()])}"
+        )
+    kind = registry().get(name) or _declared_as(name)
     known = sorted(kind().get_params(deep=False))
     unknown = sorted(set(params or {}) - set(known))
     if unknown:

@@ -71,7 +71,9 @@ class PolicyFile(_FileSettings):
         default=[], description="Public keys (hex) that a roster may hold; empty: whoever the coordinator enrolled."
     )
     detectors: list[str] = Field(
-        default=[], description='Detectors that may be trained, "evaluation" to let models be evaluated; empty: all.'
+        default=[],
+        description='Detectors that may be trained, "evaluation" to let models be evaluated; empty: all that come with '
+        "this package. One of another package must be named.",
     )
     datasets: list[str] = Field(default=[], description="Local data sets that may take part; empty: all.")
     max_upload_bytes: int = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from fedanomaly.detectors import Detector, from_params
 from fedanomaly.detectors.progress import Progress, progress_of
 from fedanomaly.detectors.refresh import Refresh
+from fedanomaly.detectors.registry import declared
 from fedanomaly.errors import DataError, FedAnomalyError, NotFoundError, RefusedError
 from fedanomaly.features import Schema
 from fedanomaly.node.datasets import Datasets
@@ -46,12 +47,16 @@ class Learners:
         Remembers which snapshot a job began with, over restarts.
     on_local : callable
         Told of every statistic that was computed.
+    named : collection of str
+        Detectors that the policy names. One of another package is code that
+        nobody here has agreed to run, unless it is among them.
     """
 
-    def __init__(self, datasets: Datasets, rows: Rows, on_local: OnLocal) -> None:
+    def __init__(self, datasets: Datasets, rows: Rows, on_local: OnLocal, named: Collection[str] = ()) -> None:
         self._datasets = datasets
         self._rows = rows
         self._on_local = on_local
+        self._named = frozenset(named)
 
     def request(
         self, *, model: str, dataset: str, detector: str, params: Mapping[str, Any], request: bytes
@@ -74,6 +79,7 @@ class Learners:
         """
         check_model_name(model)
         snapshot = self._datasets.newest(dataset)
+        self.check_named(detector)
         made = from_params(detector, params)
         self._check_unchanged(snapshot, made)
         return JobRequest(
@@ -97,6 +103,7 @@ class Learners:
         """
         try:
             check_model_name(request.model)
+            self.check_named(request.detector)
             snapshot = self.snapshot_of(request)
             detector = detector_of(request)
             self._check_unchanged(snapshot, detector)
@@ -118,6 +125,20 @@ class Learners:
             labels=(lambda: self._labels(snapshot)) if detector.learns_from_labels else None,
             begun=lambda: note_order(self._rows, snapshot.generation, snapshot.order),
         )
+
+    def check_named(self, detector: str) -> None:
+        """Refuse the detector of another package that the policy does not name; none of its code has run yet.
+
+        Raises
+        ------
+        RefusedError
+            If it is one.
+        """
+        if detector in declared() and detector not in self._named:
+            raise RefusedError(
+                f"the detector {detector} is of another package, and the policy of this node does not name it",
+                hint=f'add "{detector}" to detectors in policy.toml, beside all others that may be trained',
+            )
 
     def snapshot_of(self, request: JobRequest) -> Snapshot:
         """Return the snapshot that a job begins with, and ends with, over restarts.

@@ -65,6 +65,7 @@ class Refreshers:
         snapshot = self._datasets.newest(told.dataset)
         if bytes.fromhex(told.schema_digest) != snapshot.schema_digest:
             raise _other_schema(told.dataset)
+        self._learners.check_named(told.detector)
         Refresh(from_params(told.detector, told.params), found.state, keep)
         if self._new(found, snapshot).generation == 0:
             raise DataError(
@@ -91,6 +92,7 @@ class Refreshers:
             data set has another schema.
         """
         try:
+            self._learners.check_named(request.detector)
             plain, renewal = split(request)
             model = self._model_of(request.model, renewal.of)
             snapshot = self._learners.snapshot_of(request)

@@ -96,7 +96,7 @@ class NodeService:
         self._identity = keystore.public_key
         self._poll_wait_s = home.config.poll_wait_s
         self._rows = SealedRows(home.root / "rows.sqlite", keystore.key_for("ledger"))
-        self._learners = Learners(self.datasets, self._rows, self._on_local)
+        self._learners = Learners(self.datasets, self._rows, self._on_local, home.policy.detectors)
         self._refreshers = Refreshers(self.datasets, self.models, self._learners, self._rows, self._on_local)
         self._evaluators = Evaluators(self.datasets, self.models, self._learners, self._rows, self._on_local)
         self._member = Member(

@@ -33,7 +33,7 @@ min_threshold = 2
 identities = []
 
 # Detectors and local data sets that may take part; empty: all. Where detectors are listed, "evaluation" is
-# wanted among them for models to be evaluated.
+# wanted among them for models to be evaluated. Detectors of other packages take part only where they are listed.
 detectors = []
 datasets = []
 

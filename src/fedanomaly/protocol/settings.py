@@ -115,7 +115,8 @@ class Policy:
         members that it made up itself could open a contribution together.
     detectors : tuple of str
         Detectors that may be trained, and ``"evaluation"`` where models may be
-        evaluated; empty: all that are known here.
+        evaluated; empty: all that are known here, but for those of other
+        packages, which a node takes part in by name only.
     datasets : tuple of str
         Local data sets that may take part; empty: all.
     max_message_bytes : int

@@ -44,7 +44,7 @@ def test_a_detector_of_another_package_is_found_by_its_name(monkeypatch):
 def test_a_declaration_that_does_not_hold_is_an_error_with_a_reason(monkeypatch, points, says):
     declared(monkeypatch, *points)
     with pytest.raises(ConfigError, match=says):
-        from_params("theirs")
+        installed()
 
 
 def test_an_unknown_name_is_answered_with_those_that_there_are(monkeypatch):
@@ -52,3 +52,13 @@ def test_an_unknown_name_is_answered_with_those_that_there_are(monkeypatch):
     with pytest.raises(NotFoundError) as caught:
         from_params("nothing")
     assert "theirs" in caught.value.hint
+
+
+def test_a_detector_is_made_without_running_what_others_declare(monkeypatch):
+    declared(monkeypatch, ("theirs", "Theirs"), ("broken", "missing"))
+    assert isinstance(from_params("theirs"), Theirs)
+    assert isinstance(from_params("loda"), Loda)
+    with pytest.raises(NotFoundError):
+        from_params("nothing")
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        from_params("broken")

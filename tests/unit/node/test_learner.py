@@ -80,7 +80,7 @@ def test_in_batches_it_learns_what_fit_learns(learners, datasets, labelled, monk
     monkeypatch.setattr("fedanomaly.node.at_rest.BATCH_ROWS", 50)
     learner = learners(request_of(learners, kind.name))
     sizes = []
-    monkeypatch.setattr(learner._learning, "local", noting(sizes, learner._detector.local))
+    monkeypatch.setattr(learner._learning, "local", noting(sizes, learner._learning.local))
 
     state = train(learner)
 
