@@ -58,6 +58,7 @@ feature_schema
 members_wanted
 model_state
 opened_by
+received_bytes
 started_at
 
 # simulation: a party killed and started again; the tests' faults
