@@ -60,7 +60,7 @@ class Client:
     def train(
         self,
         dataset: str,
-        detector: str = "loda",
+        detector: str = "ensemble",
         *,
         params: Mapping[str, Any] | None = None,
         model: str | None = None,
@@ -71,7 +71,7 @@ class Client:
         ----------
         dataset : str
             Local data set; the other members use theirs of the same name.
-        detector : str, default="loda"
+        detector : str, default="ensemble"
             Registered name.
         params : mapping, optional
             Parameters of the detector; what is left out has its default.

@@ -49,7 +49,7 @@ class TrainRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     dataset: str
-    detector: str = "loda"
+    detector: str = "ensemble"
     model: str | None = Field(default=None, description="Name of the model; that of the data set if left out.")
     params: dict[str, Any] = {}
 

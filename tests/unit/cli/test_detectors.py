@@ -1,12 +1,15 @@
 """`fedanomaly detectors`: lists, shows and checks what can be trained, other packages' too."""
 
+import inspect
 import json
 
 import pytest
 
+from fedanomaly.cli import cost, train
 from fedanomaly.cli.costing import forecast
 from fedanomaly.cli.described import described
 from fedanomaly.cli.typical_costs import TYPICAL, TYPICAL_JOB
+from fedanomaly.client import Client
 from fedanomaly.detectors import from_params, registry
 from tests.installed import installed_distribution
 
@@ -90,3 +93,8 @@ def test_a_detector_that_breaks_the_contract_is_told_where(fedanomaly):
     assert "error FA100: careless breaks " in failed.stderr
     told = fedanomaly("detectors", "check", "careless", "--no-scikit-learn", "--json", code=1).stdout
     assert {"keeps no row", "is documented"} <= {entry["check"] for entry in json.loads(told) if not entry["holds"]}
+
+
+@pytest.mark.parametrize("call", [cost.cost, train.train, Client.train])
+def test_the_ensemble_is_trained_unless_another_is_named(call):
+    assert inspect.signature(call).parameters["detector"].default == "ensemble"
