@@ -223,5 +223,10 @@ def _copy(detector: Detector) -> Detector:
 
 
 def _names(detectors: list[Detector]) -> list[str]:
-    given = [detector.name for detector in detectors]
+    """Return a name for each: where two are of one kind, what they differ in is part of it; else their number."""
+    given = []
+    for detector in detectors:
+        alike = [other.params() for other in detectors if other.name == detector.name]
+        own = {name: value for name, value in detector.params().items() if any(value != each[name] for each in alike)}
+        given.append(" ".join([detector.name, *(f"{name}={value}" for name, value in own.items())]))
     return [f"{name} {given[: at + 1].count(name)}" if given.count(name) > 1 else name for at, name in enumerate(given)]

@@ -275,7 +275,8 @@ def simulate(
     >>> int(later.detector.state_["rows"][0])
     375
     """
-    arrays = arrays_of(parts, schema_of(schema))
+    found = schema_of(schema)
+    arrays = arrays_of(parts, found)
     if detector.learns_from_labels and labels is None:
         raise DataError(
             f"{detector.name} learns from labels, and there are none", hint="pass labels: one array for each part"
@@ -293,6 +294,9 @@ def simulate(
         on_total=partial(progress_of, learning),
     )
     trained = learning.with_state(opened.state)
+    if found is not None:
+        # For reasons; rows come encoded, and so without names.
+        trained.feature_names_in_ = np.array(found.feature_names, dtype=object)
     whole = np.vstack(arrays)
     if keep is None:
         pooled = _copy(detector).fit(whole, None if labels is None else np.concatenate([np.asarray(y) for y in marks]))

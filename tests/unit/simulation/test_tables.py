@@ -117,3 +117,11 @@ def test_tables_of_numbers_need_no_schema():
 def test_what_does_not_fit_is_told_with_its_part(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def test_reasons_name_the_features_of_the_schema():
+    run = fa.simulate(Mahalanobis(), PARTS, schema=SCHEMA)
+
+    assert run.detector.feature_names_in_.tolist() == list(SCHEMA.feature_names)
+    (said,) = run.detector.reasons(encode(SCHEMA, PARTS[0])[:1] + [9.0, 0, 0, 0, 0])
+    assert any("amount" in sentence for sentence in said)
