@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from fedanomaly.detectors import Loda, Mahalanobis
+from fedanomaly.detectors import Loda, Mahalanobis, from_params, registry
+from fedanomaly.detectors.contract import marks, sample, taught
 from fedanomaly.protocol import JobState, Settings
 from fedanomaly.simulation import ArrayLearner, Federation, Party, matrix_schema, request_for, simulate
 from fedanomaly.types import Quantiser
@@ -89,3 +90,37 @@ def test_encrypted_mahalanobis_finds_intrusions_that_members_see_apart():
     run = simulate(Mahalanobis(), parts)
     assert run.max_abs_difference == 0.0
     assert roc_auc_score(labels, run.detector.anomaly_scores(test)) >= 0.95
+
+
+LIGHT = {
+    "autoencoder": {"n_epochs": 1, "n_hidden": 2},
+    "ensemble": {
+        "detectors": [
+            "hbos",
+            "robust_mahalanobis",
+            {"detector": "random_trees", "n_trees": 4},
+            {"detector": "kmeans", "n_clusters": 4, "n_rounds": 2},
+        ]
+    },
+    "gaussian_mixture": {"n_components": 2, "n_rounds": 2},
+    "gradient_boosting": {"n_trees": 2, "depth": 2},
+    "kernel_mean": {"n_cosines": 32},
+    "kmeans": {"n_clusters": 4, "n_rounds": 2},
+    "loda": {"n_projections": 8},
+    "ngram": {"table_bits": 9},
+    "random_trees": {"n_trees": 4},
+    "text_surprise": {"table_bits": 9},
+}
+"""Parameters with which a detector's sums are small; the others have their defaults."""
+
+
+@pytest.mark.parametrize("name", registry())
+def test_every_detector_learns_under_encryption_what_fit_learns(name):
+    detector = from_params(name, LIGHT.get(name))
+    parts = np.split(sample(90)[:, 2:], [40, 43])
+
+    run = simulate(detector, parts, [marks(part) for part in parts] if detector.learns_from_labels else None)
+
+    whole = taught(from_params(name, LIGHT.get(name)), np.concatenate(parts))
+    assert run.detector.state_.to_bytes() == whole.state_.to_bytes()
+    assert run.max_abs_difference == 0.0

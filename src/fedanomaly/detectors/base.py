@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval
 from fedanomaly.detectors.cells import number
 from fedanomaly.detectors.learning import labels_of, learnt
 from fedanomaly.detectors.scaling import Counting, Scaling
-from fedanomaly.detectors.scoring import Scoring
+from fedanomaly.detectors.scoring import Scoring, check_no_infinity
 from fedanomaly.detectors.stages import CarryingStage, LabelledStage, Scorer, Stage
 from fedanomaly.detectors.threshold import Threshold
 from fedanomaly.errors import CapacityError, DataError, RefusedError, ShapeError, VersionError
@@ -176,10 +176,11 @@ class Detector(Scoring, metaclass=ABCMeta):
         rows = np.asarray(X, dtype=np.float64)
         wanted = int(state["features"][0])
         if rows.ndim != 2 or rows.shape[1] != wanted:
-            raise ShapeError(f"rows of shape {rows.shape} do not have the {wanted} columns of the job")
-        if np.isinf(rows).any():
-            columns = np.flatnonzero(np.isinf(rows).any(axis=0)).tolist()
-            raise DataError(f"infinite readings in columns {columns}", hint="use NaN for a missing reading")
+            raise ShapeError(
+                f"rows of shape {rows.shape} do not have the {wanted} columns of the job",
+                hint="encode them with the schema of the job",
+            )
+        check_no_infinity(rows)
         stage = self.stage_of(step, state)
         if isinstance(stage, LabelledStage):
             return stage.local(step, rows, state, labels_of(self.name, y, len(rows)))

@@ -99,7 +99,8 @@ class Ensemble(Detector):
 
     def initial_state(self, n_features: int) -> State:
         """Return the state before the first step; the same at every member."""
-        self._tracks()
+        for track in self._tracks():
+            track.detector.initial_state(n_features)
         return super().initial_state(n_features)
 
     def most_rounds(self) -> int:

@@ -68,7 +68,7 @@ def labels_of(detector: str, y: npt.ArrayLike | None, rows: int) -> Integers:
         raise DataError(text, hint="it learns from labels: 0 is normal, 1 an anomaly")
     labels = column_or_1d(y)
     if len(labels) != rows:
-        raise ShapeError(f"{len(labels)} labels for {rows} rows")
+        raise ShapeError(f"{len(labels)} labels for {rows} rows", hint="there is one label for every row")
     if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
         raise DataError("Unknown label type: labels are numbers, none missing", hint="0 is normal, 1 an anomaly")
     return (labels != 0).astype(np.int64)

@@ -15,7 +15,6 @@ from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.newton import EVALUATIONS, Line, Newton, line_of
 from fedanomaly.detectors.odds import shared, surprise
 from fedanomaly.detectors.scaling import Scale, scale_of
-from fedanomaly.errors import ShapeError
 from fedanomaly.types import Floats, State
 
 MOST_FEATURES = 1023
@@ -79,6 +78,7 @@ class LogisticRegression(Detector):
 
     name = "logistic_regression"
     version = 1
+    most_features = MOST_FEATURES
     learns_from_labels = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
@@ -88,12 +88,6 @@ class LogisticRegression(Detector):
     def __init__(self, *, contamination: float = 0.01, l2: float = 1.0) -> None:
         super().__init__(contamination=contamination)
         self.l2 = l2
-
-    def initial_state(self, n_features: int) -> State:
-        """Return the state before the first step; the same at every member."""
-        if n_features > MOST_FEATURES:
-            raise ShapeError(f"{self.name} takes at most {MOST_FEATURES} columns", hint="choose gradient_boosting")
-        return super().initial_state(n_features)
 
     def most_rounds(self) -> int:
         """Return how many rounds a job may take: preparation, classes, steps of Newton, threshold."""

@@ -19,6 +19,8 @@ from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
+MOST_FEATURES = 2_000
+"""More columns are refused: their products are millions of numbers, their matrix takes minutes to invert."""
 EXACT = 52
 """Integers below 2^53 are exact in a float64; one bit is kept back."""
 
@@ -76,6 +78,7 @@ class Mahalanobis(Detector):
 
     name = "mahalanobis"
     version = 1
+    most_features = MOST_FEATURES
     free = Detector.free | {"ridge"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

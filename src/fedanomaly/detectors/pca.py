@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from fedanomaly.detectors.base import Detector
-from fedanomaly.detectors.mahalanobis import Covariance, Metric, Moments, no_data, opened_moments
+from fedanomaly.detectors.mahalanobis import MOST_FEATURES, Covariance, Metric, Moments, no_data, opened_moments
 from fedanomaly.detectors.scaling import scale_of
 from fedanomaly.types import Floats, State
 
@@ -83,6 +83,7 @@ class PCA(Detector):
 
     name = "pca"
     version = 1
+    most_features = MOST_FEATURES
     free = Detector.free | {"n_components", "distance"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

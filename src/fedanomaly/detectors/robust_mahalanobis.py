@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.cells import Cells, histogram, keys
 from fedanomaly.detectors.fading import Fade, Renewable, plus
-from fedanomaly.detectors.mahalanobis import Covariance, Metric, moment_fields, moment_sums, no_data
+from fedanomaly.detectors.mahalanobis import MOST_FEATURES, Covariance, Metric, moment_fields, moment_sums, no_data
 from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.detectors.threshold import SCORES
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -93,6 +93,7 @@ class RobustMahalanobis(Detector):
 
     name = "robust_mahalanobis"
     version = 1
+    most_features = MOST_FEATURES
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "ridge": [Interval(Real, 1e-6, 1, closed="both")],

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedanomaly.detectors.cells import EVERYWHERE, Cells, histogram_of, histograms, key, keys, number, numbers
+from fedanomaly.detectors.columns import Columns
 from fedanomaly.detectors.fading import Renewable
 from fedanomaly.errors import DataError
 from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
@@ -23,7 +24,6 @@ from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Ste
 MAX_ROWS = (1 << 32) - 1
 CELLS = 512
 REFINEMENTS = 4
-FINE = 16.0
 QUARTILES = 1.349
 """Interquartile range of a standard normal."""
 LINEAR = 5.0
@@ -116,7 +116,7 @@ class Counting(Renewable):
     def merge(self, step: Step, total: Total, state: State) -> State:  # noqa: ARG002 - one step only
         """Keep the number of rows."""
         if total["rows"][0] < 1:
-            raise DataError("no member has a row to train on")
+            raise DataError("no member has a row to train on", hint="add rows at one member at least")
         return state.with_arrays(rows=total["rows"])
 
 
@@ -134,7 +134,11 @@ class Scaling(Renewable):
         if "scale/center" in state:
             return None
         turn = _turn(state)
-        shape = (int(state["features"][0]), len(EVERYWHERE) - 1) if turn == 0 else (len(_open_columns(state)), CELLS)
+        shape = (
+            (int(state["features"][0]), len(EVERYWHERE) - 1)
+            if turn == 0
+            else (len(_columns(state).open_columns()), CELLS)
+        )
         counts = FieldSpec(name="counts", shape=shape, lower=0, upper=most_rows(state))
         return Step(name=f"scale/{turn}", fields=(counts,))
 
@@ -146,35 +150,35 @@ class Scaling(Renewable):
             for at, block in _blocks(X, list(range(len(counts)))):
                 counts[at] += histograms(block)
             return {"counts": counts}
-        finer = _open_columns(state)
-        splits = list(finer.values())
-        for at, block in _blocks(X, list(finer)):
+        finer = _columns(state).split(CELLS)
+        splits = finer.lists()
+        for at, block in _blocks(X, finer.columns.tolist()):
             for column, split, values in zip(counts[at], splits[at], block, strict=True):
                 column[: len(split)] += histogram_of(values, split)
         return {"counts": counts}
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Add the opened counts; once fine enough, keep centre and width only."""
-        columns = _cells(state)
         if step.name == "scale/0":
-            columns = [Cells(EVERYWHERE, counts) for counts in total["counts"]]
+            columns = Columns.everywhere(total["counts"])
         else:
-            for at, (column, finer) in enumerate(_open_columns(state).items()):
-                columns[column] = columns[column].refined(finer, total["counts"][at, : len(finer)])
+            finer = _columns(state).split(CELLS)
+            columns = _columns(state).refined(finer, total["counts"][finer.used(CELLS)])
         kept = {name: array for name, array in state.arrays.items() if not name.startswith("scale/")}
         turn = _turn(state) + 1
         arrays = {
             "scale/turn": np.array([turn]),
-            "scale/cells": np.array([len(cells.counts) for cells in columns]),
-            "scale/edges": np.concatenate([cells.edges for cells in columns]),
-            "scale/counts": np.concatenate([cells.counts for cells in columns]),
+            "scale/cells": columns.sizes,
+            "scale/edges": columns.edges,
+            "scale/counts": columns.counts,
         }
-        if turn > REFINEMENTS or not any(_coarse(cells) for cells in columns):
-            scales = [_scale(cells) for cells in columns]
+        if turn > REFINEMENTS or not len(columns.coarse()):
+            cells = columns.cells()
+            scales = [_scale(column) for column in cells]
             arrays = {
                 "scale/center": np.array([center for center, _ in scales]),
                 "scale/width": np.array([key(width) for _, width in scales]),
-                "scale/present": np.array([cells.total for cells in columns]),
+                "scale/present": np.array([column.total for column in cells]),
             }
         return State(state.detector, state.version, state.params, {**kept, **arrays})
 
@@ -227,34 +231,12 @@ def _turn(state: State) -> int:
     return int(state["scale/turn"][0]) if "scale/turn" in state else 0
 
 
-def _cells(state: State) -> list[Cells]:
-    if "scale/turn" not in state:
-        return []
-    ends = np.cumsum(state["scale/cells"])
-    counts = np.split(state["scale/counts"], ends[:-1])
-    edges = np.split(state["scale/edges"], (ends + np.arange(1, len(ends) + 1))[:-1])
-    return [Cells(edge, count) for edge, count in zip(edges, counts, strict=True)]
+def _columns(state: State) -> Columns:
+    return Columns(state["scale/cells"], state["scale/edges"], state["scale/counts"])
 
 
 def _quartiles(cells: Cells) -> list[tuple[int, int]]:
     return [cells.locate((cells.total - 1) * quarter // 4) for quarter in (1, 2, 3)]
-
-
-def _coarse(cells: Cells) -> list[int]:
-    """Return the cells to split: wide against the distance of the quartiles."""
-    if not cells.total:
-        return []
-    found = _quartiles(cells)
-    distance = number(found[2][1]) - number(found[0][1])
-    wanted = sorted({cell for cell, _ in found})
-    return [cell for cell in wanted if not cells.is_point(cell) and not cells.width(cell) * FINE <= distance]
-
-
-def _open_columns(state: State) -> dict[int, Integers]:
-    """Return the finer cells of every column that is not fine enough yet."""
-    columns = enumerate(_cells(state))
-    coarse = {column: (cells, _coarse(cells)) for column, cells in columns}
-    return {column: cells.split(wanted, CELLS) for column, (cells, wanted) in coarse.items() if wanted}
 
 
 def _scale(cells: Cells) -> tuple[int, float]:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from fedanomaly.detectors.reasons import sentences
 from fedanomaly.detectors.stages import Scorer
-from fedanomaly.errors import ShapeError
+from fedanomaly.errors import DataError, ShapeError
 from fedanomaly.types import Floats, Integers, State
 
 
@@ -136,17 +136,38 @@ class Scoring(OutlierMixin, BaseEstimator):
         if self._knows_names:
             return self._validated(X, reset=False, ensure_min_samples=0)
         # Trained from sums: names of columns are the schema's business, and no reason to warn.
-        how: Any = {"dtype": np.float64, "ensure_all_finite": "allow-nan", "ensure_min_samples": 0}
+        how: Any = {"dtype": np.float64, "ensure_all_finite": False, "ensure_min_samples": 0}
         rows = check_array(X, estimator=self, **how)
+        check_no_infinity(rows)
         if rows.shape[1] != self.n_features_in_:
             raise ShapeError(f"X has {rows.shape[1]} features, but {type(self).__name__} learnt {self.n_features_in_}")
         return cast("Floats", rows)
 
     def _validated(self, X: Any, **how: Any) -> Floats:  # noqa: ANN401 - passed on
-        return cast("Floats", validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", **how))
+        rows = cast("Floats", validate_data(self, X, dtype=np.float64, ensure_all_finite=False, **how))
+        check_no_infinity(rows)
+        return rows
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.target_tags.required = self.learns_from_labels
         return tags
+
+
+def check_no_infinity(rows: Floats) -> None:
+    """Refuse infinite readings; missing ones are fine.
+
+    Raises
+    ------
+    DataError
+        If there is one; the error tells its column.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # One pass that needs no memory settles it for almost all rows.
+        if np.isfinite(rows.sum()):
+            return
+    infinite = np.isinf(rows).any(axis=0)
+    if infinite.any():
+        columns = np.flatnonzero(infinite).tolist()
+        raise DataError(f"infinite readings in columns {columns}", hint="use NaN for a missing reading")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
-from fedanomaly.detectors.mahalanobis import Covariance, Metric, Moments, opened_moments
+from fedanomaly.detectors.mahalanobis import MOST_FEATURES, Covariance, Metric, Moments, opened_moments
 from fedanomaly.detectors.scaling import scale_of
 from fedanomaly.errors import ConfigError, DataError, ShapeError
 from fedanomaly.types import Floats, State
@@ -80,6 +80,7 @@ class VectorAutoregression(Detector):
 
     name = "vector_autoregression"
     version = 1
+    most_features = MOST_FEATURES
     free = Detector.free | {"ridge"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

@@ -6,7 +6,7 @@ from fedanomaly.detectors import LogisticRegression
 from fedanomaly.detectors.contract import history, marks, same_as_whole
 from fedanomaly.detectors.newton import EVALUATIONS, WEIGHT_BITS, _solve
 from fedanomaly.detectors.scaling import scale_of
-from fedanomaly.errors import DataError, ShapeError
+from fedanomaly.errors import CapacityError, DataError
 from fedanomaly.types import Total
 
 RNG = np.random.default_rng(0)
@@ -99,7 +99,7 @@ def test_one_member_may_have_one_class_only():
 
 
 def test_too_many_columns_are_refused_before_anything_is_summed():
-    with pytest.raises(ShapeError, match="1023 columns"):
+    with pytest.raises(CapacityError, match="1023 columns"):
         LogisticRegression().initial_state(1024)
 
 
