@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from fedanomaly.cli.costing import forecast
 from fedanomaly.cli.running import running_node
 from fedanomaly.detectors import from_params, registry
+from fedanomaly.errors import FedAnomalyError
 from fedanomaly.features import infer_schema
 from fedanomaly.node.datasets import Datasets, Plan
 from fedanomaly.node.encoded import encoded_training
@@ -19,9 +21,11 @@ from fedanomaly.node.home import Home
 from fedanomaly.node.sources import FileSource
 from tests.e2e.nursery import Nursery
 from tests.e2e.realm import PASSPHRASE, TIMEOUT_S, Realm
+from tests.installed import installed_distribution
 
 NAMES = ("north", "south", "west")
 LABEL = "odd"
+ALLOWED = [*registry(), "theirs"]
 SHORT = {
     "autoencoder": {"n_epochs": 1, "n_hidden": 2},
     "ensemble": {"detectors": ["hbos", {"detector": "loda", "n_projections": 8}]},
@@ -72,9 +76,17 @@ class Labelled(Realm):
 
 @pytest.fixture(scope="module")
 def realm(tmp_path_factory):
-    with Nursery(tmp_path_factory.mktemp("realm")) as nursery:
+    """A federation on machines with a package of detectors, of which the policies name one."""
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        elsewhere = stack.enter_context(installed_distribution(tmp_path_factory.mktemp("installed")))
+        patch.setenv("PYTHONPATH", str(elsewhere))
+        nursery = stack.enter_context(Nursery(tmp_path_factory.mktemp("realm")))
         made = Labelled(nursery, NAMES)
         made.found(dict.fromkeys(NAMES, made.port))
+        for name in NAMES:
+            policy = made.home(name) / "policy.toml"
+            policy.write_text(policy.read_text().replace("detectors = []", f"detectors = {json.dumps(ALLOWED)}"))
         made.start_nodes()
         made.live()
         yield made
@@ -92,7 +104,7 @@ def pooled(realm):
     return realm.pooled()
 
 
-@pytest.mark.parametrize("name", registry())
+@pytest.mark.parametrize("name", ALLOWED)
 def test_services_train_every_detector_by_name_as_fit_does_on_all_rows_together(realm, nodes, pooled, name):
     rows, labels = pooled
     params = SHORT.get(name, {})
@@ -111,3 +123,10 @@ def test_services_train_every_detector_by_name_as_fit_does_on_all_rows_together(
     if not whole.learns_from_labels:  # those of a forecast are made up
         assert len(ended["rounds"]) == told.rounds
         assert ended["sent_bytes"] == pytest.approx(2 * told.message_bytes, rel=0.2)
+
+
+def test_a_detector_of_another_package_that_no_policy_names_is_refused(nodes):
+    with pytest.raises(FedAnomalyError, match="of another package") as caught:
+        nodes["north"].train("readings", "careless")
+
+    assert 'add "careless" to detectors in policy.toml' in (caught.value.hint or "")
