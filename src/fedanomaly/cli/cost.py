@@ -16,7 +16,7 @@ from fedanomaly.cli.output import done, note, print_json, size_text, stdout, tab
 if TYPE_CHECKING:
     from fedanomaly.cli.costing import Forecast
     from fedanomaly.features import Schema
-    from fedanomaly.types import Floats
+    from fedanomaly.types import Floats, Integers
 
 
 def cost(
@@ -32,6 +32,7 @@ def cost(
     like: Annotated[
         Path | None, typer.Option("--like", help="Play the job through on rows of this file; takes --schema.")
     ] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Column of that file with the labels.")] = None,
     evaluation: Annotated[
         bool, typer.Option("--evaluation", help="Evaluate a model of the detector; rows are the held-out ones.")
     ] = False,
@@ -59,10 +60,13 @@ def cost(
         raise ConfigError("give either --features or --schema")
     if like is not None and schema is None:
         raise ConfigError("--like takes the schema of the file as well", hint="add --schema")
+    if label is not None and like is None:
+        raise ConfigError("--label is a column of a file", hint="add --like FILE")
     if threshold >= members:
         raise ConfigError("the decryption threshold must be below the number of members")
     agreed = read_schema(schema) if schema else None
     count = features or (agreed.n_features if agreed else 0)
+    known, labels = _rows_of(like, agreed, label) if like and agreed else (None, None)
     told = forecast(
         from_params(detector, params_of(param or [])),
         rows=rows,
@@ -70,7 +74,8 @@ def cost(
         members=members,
         threshold=threshold,
         evaluation=evaluation,
-        like=_rows_of(like, agreed) if like and agreed else None,
+        like=known,
+        labels=labels,
     )
     if as_json:
         asked = {"detector": detector, "rows": rows, "features": count, "members": members, "threshold": threshold}
@@ -82,26 +87,31 @@ def cost(
     )
 
 
-def _rows_of(file: Path, schema: Schema) -> Floats:
+def _rows_of(file: Path, schema: Schema, label: str | None) -> tuple[Floats, Integers | None]:
     import numpy as np
 
     from fedanomaly.cli.costing import SAMPLE_ROWS
     from fedanomaly.errors import DataError
     from fedanomaly.features import Encoder
     from fedanomaly.node.encoding import types_of
+    from fedanomaly.node.evaluator import labels_of
     from fedanomaly.node.sources import FileSource
 
     encoder = Encoder(schema)
     parts: list[Floats] = []
+    marks: list[Floats] = []
     held = 0
     for batch in FileSource(file, types=types_of(schema)).batches():
         parts.append(encoder.encode(batch))
+        if label is not None and label not in batch.schema.names:
+            raise DataError(f"{file} has no column {label}")
+        marks.append(labels_of(batch.column(label)) if label is not None else np.zeros(0))
         held += len(parts[-1])
         if held >= SAMPLE_ROWS:
             break
     if not held:
         raise DataError(f"{file} has no rows")
-    return np.concatenate(parts)
+    return np.concatenate(parts), None if label is None else (np.concatenate(marks) != 0).astype(np.int64)
 
 
 def _document(told: Forecast) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from fedanomaly.detectors import Detector
 from fedanomaly.detectors.evaluation import EVALUATION, Evaluating
@@ -159,6 +158,7 @@ def forecast(
     threshold: int,
     evaluation: bool = False,
     like: Floats | None = None,
+    labels: Integers | None = None,
 ) -> Forecast:
     """Return what a job will take, as far as it can be known before it.
 
@@ -176,6 +176,8 @@ def forecast(
         Whether a model of the detector is evaluated, not trained.
     like : float64 array of shape (n_samples, n_features), optional
         Rows that are like those of the members; else normal random ones are drawn.
+    labels : int array of shape (n_samples,), optional
+        Their labels; else some that the rows tell in part.
 
     Raises
     ------
@@ -187,7 +189,7 @@ def forecast(
     play = _Play(rows=rows, members=members, threshold=threshold, evaluation=evaluation)
     sample = min(rows, SAMPLE_ROWS, max(SAMPLE_CELLS // features, 1000))
     draws = _draws(sample, features) if like is None else iter([like[:SAMPLE_ROWS]])
-    plays = [play.through(detector, next(draws))]
+    plays = [play.through(detector, next(draws), None if labels is None else labels[:SAMPLE_ROWS])]
     few = sample * features <= DRAWN_CELLS and len(plays[0]) <= SHORT
     plays += [play.through(detector, drawn) for drawn in draws if few and not evaluation]
     return Forecast(
@@ -203,6 +205,15 @@ def _draws(sample: int, features: int) -> Iterator[Floats]:
         yield np.random.default_rng(seed).normal(size=(sample, features))
 
 
+def _labels(drawn: Floats) -> Integers:
+    """Return labels of which the first column tells about as much as chance does."""
+    first = np.nan_to_num(drawn[:, 0])
+    told = (first - first.mean()) / (float(first.std()) or 1.0) + np.random.default_rng(0).normal(size=len(first))
+    labels = np.zeros(len(first), dtype=np.int64)
+    labels[np.argsort(told)[-max(1, len(first) // LABELLED) :]] = 1
+    return labels
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Play:
     rows: int
@@ -213,9 +224,9 @@ class _Play:
     def layout(self, fields: int, field_bits: int) -> Layout:
         return best_layout(members=self.members, threshold=self.threshold, field_bits=field_bits, fields=fields)
 
-    def through(self, detector: Detector, drawn: Floats) -> tuple[StepCost, ...]:
+    def through(self, detector: Detector, drawn: Floats, known: Integers | None = None) -> tuple[StepCost, ...]:
         """Return the rounds of a job over rows like those that were drawn."""
-        labels = np.arange(len(drawn)) % LABELLED == 0
+        labels = _labels(drawn) if known is None else known
         if self.evaluation:
             return (self._evaluation(detector, drawn, labels),)
         copies = max(1, round(self.rows / len(drawn)))
@@ -227,8 +238,9 @@ class _Play:
             state = detector.merge(step, Total(step, _sums(step, statistics, copies), copies, 0), state)
         return tuple(costs)
 
-    def _evaluation(self, detector: Detector, drawn: Floats, labels: npt.NDArray[np.bool_]) -> StepCost:
-        evaluating = Evaluating(EVALUATION, detector.fit(drawn[:LABELLED], labels[:LABELLED]))
+    def _evaluation(self, detector: Detector, drawn: Floats, labels: Integers) -> StepCost:
+        few = drawn[:LABELLED]
+        evaluating = Evaluating(EVALUATION, detector.fit(few, _labels(few)))
         step = cast("Step", evaluating.next_step(evaluating.start()))
         began = time.perf_counter()
         evaluating.local(drawn, labels.astype(np.float64))

@@ -49,7 +49,7 @@ TYPICAL = {
     "kernel_mean": Typical(6, 12, 289_826),
     "kmeans": Typical(11, 16, 378_548),
     "loda": Typical(7, 12, 424_646),
-    "logistic_regression": Typical(10, 19, 321_684),
+    "logistic_regression": Typical(12, 19, 334_950),
     "mahalanobis": Typical(5, 12, 249_020),
     "ngram": Typical(4, 6, 410_624),
     "pca": Typical(6, 12, 275_516),

@@ -304,6 +304,13 @@ def test_the_cost_may_follow_from_rows_of_a_file(fedanomaly, schema, rows):
     numbers = [[step["numbers"] for step in found["steps"]] for found in (normal, told)]
     assert numbers[0][:2] == numbers[1][:2]
     assert numbers[0][2] > numbers[1][2]
+    asked[4] = "logistic_regression"
+    marked = json.loads(fedanomaly(*asked, "--like", rows, "--label", "fraud").stdout)
+    made_up = json.loads(fedanomaly(*asked, "--like", rows).stdout)
+    assert marked["steps"][4]["numbers"] == made_up["steps"][4]["numbers"]
+    assert marked["rounds"] <= marked["rounds_at_most"]
+    assert "no column frau" in fedanomaly(*asked, "--like", rows, "--label", "frau", code=1).stderr
+    assert "add --like" in fedanomaly("cost", "--rows", "9", "--features", "3", "--label", "fraud", code=1).stderr
     assert "add --schema" in fedanomaly("cost", "--rows", "9", "--features", "3", "--like", rows, code=1).stderr
 
 
