@@ -32,6 +32,12 @@ def taught(detector: Detector, rows: Floats) -> Detector:
     return detector.fit(rows, marks(rows) if detector.learns_from_labels else None)
 
 
+def light(detector: Detector) -> Detector:
+    """Return an untrained copy with three trees, if it has trees: each one more is more of the same."""
+    params = detector.params()
+    return type(detector)(**{**params, **({"n_trees": 3} if "n_trees" in params else {})})
+
+
 def opened(step: Step, contributions: Sequence[np.ndarray], members: int) -> Total:
     """Return the sum of quantised contributions, as a round would open it."""
     quantiser = Quantiser(step=step, members=members)
