@@ -145,7 +145,8 @@ def _against_the_best(means: dict[tuple[str, str], Floats]) -> tuple[list[Budget
         behind = [name for name, value in zip(names(), ours - classics[best], strict=True) if value < 0]
         print(
             f"{LEADER}, federated: mean {title} {ours.mean():.4f}; best centralised: {best} "
-            f"{classics[best].mean():.4f}; lead {lead:+.4f} [{low:+.4f}, {high:+.4f}]; behind on {len(behind)} of {len(ours)}: {', '.join(behind)}"
+            f"{classics[best].mean():.4f}; lead {lead:+.4f} [{low:+.4f}, {high:+.4f}]; "
+            f"behind on {len(behind)} of {len(ours)}: {', '.join(behind)}"
         )
         told[title] = {"best": best, "lead": lead, "interval": [low, high], "behind": behind}
         budgets.append(

@@ -79,3 +79,8 @@ writeable
 
 # coordinator: called by uvicorn for what is not HTTP
 send_400_response
+
+# detectors: what code written for PyOD calls, and scikit-learn's tags
+fit_predict
+predict_proba
+required

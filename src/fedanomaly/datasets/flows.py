@@ -19,7 +19,7 @@ from fedanomaly.errors import ConfigError
 from fedanomaly.types import Floats, Integers
 
 SERVICES = ("web", "dns", "mail", "remote_shell", "backup", "monitoring", "telemetry")
-WEB, DNS, MAIL, REMOTE_SHELL, BACKUP, MONITORING, TELEMETRY = range(7)
+WEB, _DNS, MAIL, REMOTE_SHELL, BACKUP, MONITORING, TELEMETRY = range(7)
 USED = (0.4, 0.2, 0.08, 0.05, 0.09, 0.09, 0.09)
 """Share of each service in the flows of a site that has them all."""
 TYPICAL = np.log(

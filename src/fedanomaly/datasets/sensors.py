@@ -26,7 +26,7 @@ MODES = 3
 NOISE = 0.08
 """Of every reading, in parts of its span."""
 SCENARIOS = ("none", "stuck", "drift", "lag", "decorrelated")
-STUCK, DRIFT, LAG, DECORRELATED = range(1, 5)
+STUCK, DRIFT, LAG, _DECORRELATED = range(1, 5)
 EPISODE = 40
 """Readings that a fault lasts."""
 
