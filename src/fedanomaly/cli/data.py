@@ -31,7 +31,13 @@ def add(
     ] = None,
     holdout: Annotated[Path | None, typer.Option("--holdout", help="File with the rows to hold out.")] = None,
     holdout_fraction: Annotated[
-        float, typer.Option("--holdout-fraction", min=0.0, max=0.5, help="Else this share of the rows.")
+        float,
+        typer.Option(
+            "--holdout-fraction",
+            min=0.0,
+            max=0.5,
+            help="Else this share: the last rows where features look back in time.",
+        ),
     ] = 0.1,
     label: Annotated[
         str | None,
