@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fedanomaly.detectors import Loda, Mahalanobis
+from fedanomaly.detectors import Loda, Mahalanobis, registry
 from fedanomaly.errors import ConfigError, DataError, NotFoundError, RefusedError
 from fedanomaly.features import Schema, encode
 from fedanomaly.node.datasets import Datasets, Plan
@@ -17,7 +17,7 @@ from fedanomaly.node.encoded import encoded_training
 from fedanomaly.node.learner import Learners
 from fedanomaly.node.models import Lineage, ModelStore, ParentLineage
 from fedanomaly.node.refresher import Refreshers
-from fedanomaly.node.renewal import refreshes, split
+from fedanomaly.node.renewal import KEY, refreshes, split
 from fedanomaly.storage import MemoryRows
 from tests.unit.node.federation import SCHEMA, payments, until
 from tests.unit.node.test_datasets import write
@@ -191,6 +191,10 @@ def test_a_request_says_which_state_and_how_much_stays(world):
     assert refreshes(world.ask())
     assert not refreshes(world.request)
     assert not refreshes(dataclasses.replace(world.request, params="[" * 100_000))
+
+
+def test_no_detector_has_a_parameter_of_the_name_that_makes_a_request_a_refresh():
+    assert not any(KEY in kind().get_params() for kind in registry().values())
 
 
 # Through a real federation.
