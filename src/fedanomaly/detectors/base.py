@@ -245,7 +245,7 @@ class Detector(Scoring, metaclass=ABCMeta):
             raise DataError("this state is not trained yet", hint="run its remaining steps first")
         fitted: Self = type(self)(**self.get_params(deep=False))
         fitted._learnt(state)
-        fitted._knows_names = feature_names is not None
+        fitted._knows_names = False
         if feature_names is not None:
             if len(feature_names) != fitted.n_features_in_:
                 raise ShapeError(f"{len(feature_names)} names for {fitted.n_features_in_} columns")

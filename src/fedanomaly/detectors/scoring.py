@@ -133,9 +133,9 @@ class Scoring(OutlierMixin, BaseEstimator):
 
     def _checked(self, X: npt.ArrayLike) -> Floats:
         check_is_fitted(self, "state_")
-        if self._knows_names:
+        if self._knows_names or (hasattr(self, "feature_names_in_") and hasattr(X, "__dataframe__")):
             return self._validated(X, reset=False, ensure_min_samples=0)
-        # Trained from sums: names of columns are the schema's business, and no reason to warn.
+        # Trained from sums: rows come encoded by a schema, and so without names, which is no reason to warn.
         how: Any = {"dtype": np.float64, "ensure_all_finite": False, "ensure_min_samples": 0}
         rows = check_array(X, estimator=self, **how)
         check_no_infinity(rows)

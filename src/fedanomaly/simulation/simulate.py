@@ -293,10 +293,7 @@ def simulate(
         decryption_threshold=decryption_threshold,
         on_total=partial(progress_of, learning),
     )
-    trained = learning.with_state(opened.state)
-    if found is not None:
-        # For reasons; rows come encoded, and so without names.
-        trained.feature_names_in_ = np.array(found.feature_names, dtype=object)
+    trained = learning.with_state(opened.state, None if found is None else found.feature_names)
     whole = np.vstack(arrays)
     if keep is None:
         pooled = _copy(detector).fit(whole, None if labels is None else np.concatenate([np.asarray(y) for y in marks]))

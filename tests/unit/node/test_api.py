@@ -173,6 +173,15 @@ def test_the_committed_openapi_is_that_of_the_code():
     assert OPENAPI.read_text() == document(), "python -m fedanomaly.node.openapi > docs/reference/openapi-node.json"
 
 
+def all_events(http):
+    """Return the whole feed, page by page."""
+    said, after = [], 0
+    while page := http.get("/v1/events", params={"after": after}).json()["events"]:
+        said += page
+        after = page[-1]["cursor"]
+    return said
+
+
 def test_a_defect_answers_and_logs_its_kind_alone(trained, http, monkeypatch, caplog):
     """The text of an error of somebody else's code may quote a row."""
 
@@ -180,12 +189,11 @@ def test_a_defect_answers_and_logs_its_kind_alone(trained, http, monkeypatch, ca
         raise LookupError("the row PRIVATE")
 
     monkeypatch.setattr("fedanomaly.node.api._scores", fail)
-    before = http.get("/v1/events").json()["cursor"]
 
     answer = score(http, stream_of(payments(1, 5)))
 
     with httpx2.Client(base_url=trained.address, headers=http.headers, trust_env=False) as anew:
-        said = anew.get("/v1/events", params={"after": before}).json()["events"]
+        said = all_events(anew)
     assert (answer.status_code, answer.json()["code"]) == (500, "FA000")
     assert "unexpected LookupError" in [event["details"].get("error") for event in said]
     assert "PRIVATE" not in answer.text + str(said) + caplog.text
