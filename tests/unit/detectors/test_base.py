@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -129,3 +131,16 @@ def test_opened_sums_that_a_liar_spoilt_end_in_our_errors_or_finite_scores(name,
     except FedAnomalyError:
         return
     assert np.isfinite(scores).all()
+
+
+def test_names_given_to_a_trained_detector_hold_for_frames_and_are_no_matter_for_arrays():
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    trained = Mahalanobis().with_state(Mahalanobis().fit(X).state_, ["amount", "age"])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores = trained.anomaly_scores(X)
+        np.testing.assert_array_equal(trained.anomaly_scores(pd.DataFrame(X, columns=["amount", "age"])), scores)
+    with pytest.raises(ValueError, match="feature names should match"):
+        trained.anomaly_scores(pd.DataFrame(X, columns=["age", "amount"]))
+    assert any("amount" in sentence for sentence in trained.reasons([[9.0, 0.0]])[0])
