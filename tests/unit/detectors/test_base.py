@@ -1,6 +1,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fedanomaly.detectors import Loda, Mahalanobis, from_params, registry
@@ -134,13 +135,13 @@ def test_opened_sums_that_a_liar_spoilt_end_in_our_errors_or_finite_scores(name,
 
 
 def test_names_given_to_a_trained_detector_hold_for_frames_and_are_no_matter_for_arrays():
-    X = np.random.default_rng(0).normal(size=(200, 2))
-    trained = Mahalanobis().with_state(Mahalanobis().fit(X).state_, ["amount", "age"])
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    trained = Mahalanobis().with_state(Mahalanobis().fit(rows).state_, ["amount", "age"])
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = trained.anomaly_scores(X)
-        np.testing.assert_array_equal(trained.anomaly_scores(pd.DataFrame(X, columns=["amount", "age"])), scores)
+        scores = trained.anomaly_scores(rows)
+        np.testing.assert_array_equal(trained.anomaly_scores(pd.DataFrame(rows, columns=["amount", "age"])), scores)
     with pytest.raises(ValueError, match="feature names should match"):
-        trained.anomaly_scores(pd.DataFrame(X, columns=["age", "amount"]))
+        trained.anomaly_scores(pd.DataFrame(rows, columns=["age", "amount"]))
     assert any("amount" in sentence for sentence in trained.reasons([[9.0, 0.0]])[0])
