@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 OUTPUT = Path(__file__).parent.parent / "build" / "bench"
+WIDTH = 120
+"""Of tables that do not go to a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(column, justify="right" if at else "left")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # In a file or a pipe nothing is known of the width, and names are not to be cut.
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def print_budgets(budgets: Sequence[Budget]) -> None:
