@@ -8,9 +8,18 @@ from threadpoolctl import threadpool_limits
 threadpool_limits(1)
 
 
+def _log_nowhere() -> None:
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=False)
+
+
+# From the start and after every test: a service that answers a last request in another thread would
+# otherwise print into whatever runs next, and a doctest in `src`, which no fixture here reaches, reads that.
+_log_nowhere()
+
+
 @pytest.fixture(autouse=True)
 def quiet():
-    """Let services that run on in other threads log nowhere; a test that looks at lines configures its own."""
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory(), cache_logger_on_first_use=False)
+    """Forget what a test configured to look at lines of the log."""
     yield
     structlog.reset_defaults()
+    _log_nowhere()
