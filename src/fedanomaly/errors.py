@@ -17,7 +17,8 @@ FedAnomalyError
 │   ├── VersionError         FA403  a peer speaks a version that is not known here
 │   ├── DivergedError        FA405  a log is not the one that was seen before
 │   ├── UnauthenticatedError FA406  a request does not prove who sends it
-│   └── InvitationError      FA407  an invitation does not admit this node
+│   ├── InvitationError      FA407  an invitation does not admit this node
+│   └── DifferencingError    FA408  the difference from earlier sums would show rows of too few members
 ├── NotFoundError            FA404  no such thing
 ├── UnavailableError         FA500  safe to retry after `retry_after_s`
 │   ├── CertificateError     FA501  the certificate of the other side does not hold
@@ -148,6 +149,13 @@ class RefusedError(ProtocolError):
 
     code = "FA402"
     public = "refused"
+
+
+class DifferencingError(RefusedError):
+    """The difference between this sum and earlier ones would show the rows of too few members."""
+
+    code = "FA408"
+    public = "earlier sums over these rows were over other members; new rows of everybody are needed"
 
 
 class VersionError(ProtocolError):

@@ -265,7 +265,9 @@ def test_nobody_declines_or_is_ready_for_another(federation):
     decline = signed_by(fed, BAD, Decline(epoch=job.epoch.id, job=1, reason="")).envelope
     with pytest.raises(ProtocolError, match="signature"):
         fed.coordinator.check(dataclasses.replace(decline, sender=fed.parties[0].identity.public_key), None)
-    late = Ready(epoch=job.epoch.id, job=1, generation=9, state_tag=bytes(32), next_step=TRAINED.to_bytes())
+    late = Ready(
+        epoch=job.epoch.id, job=1, generation=9, relations=b"", state_tag=bytes(32), next_step=TRAINED.to_bytes()
+    )
     with pytest.raises(ReplayError):
         fed.post(signed_by(fed, BAD, late))
 

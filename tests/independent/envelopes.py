@@ -37,7 +37,7 @@ BODIES = {
     "confirm": "epoch:hash tag:hash",
     "job-request": "request:bytes model:text dataset:text detector:text version:int params:text schema:hash",
     "job-start": "epoch:hash job:int request:hash",
-    "ready": "epoch:hash job:int generation:int state_tag:hash next_step:bytes",
+    "ready": "epoch:hash job:int generation:int relations:bytes state_tag:hash next_step:bytes",
     "decline": "epoch:hash job:int reason:text",
     "announce": "ask:bytes",
     "join": "ask:hash generation:int nonce:hash signature:bytes",

@@ -181,10 +181,7 @@ ADVICE = {
     "FA402": Advice(
         causes=(
             "The policy of this node (`policy.toml`) does not allow the job.",
-            (
-                "A rule that protects the rows forbids it: too few members, rows that were summed before, "
-                "another set over the same rows."
-            ),
+            "A rule that protects the rows forbids it: too few members, or an earlier sum that is not settled yet.",
         ),
         steps=(
             "Read the rule in the message, or in the log of the member that declined.",
@@ -240,6 +237,24 @@ ADVICE = {
         steps=("Ask the coordinator's operator for a new one: `fedanomaly coordinator invite NAME`.",),
         message="the coordinator answered: the invitation does not admit this node",
         hint="the invitation was used before; ask the coordinator's operator for a new one",
+    ),
+    "FA408": Advice(
+        causes=(
+            "Rows that are to be summed were summed before, together with other members than now: one is away, or new.",
+            (
+                "Some members, too few to hide each other, have rows besides those that were summed before, "
+                "in one piece or in parts (a training and its refreshes)."
+            ),
+        ),
+        steps=(
+            (
+                "Wait for who is away, if it was in the earlier sums, and ask again: the same members over the "
+                "same rows may train as often as they like."
+            ),
+            "Or add new rows at every member (`fedanomaly data add NAME FILE`), and ask again.",
+        ),
+        message="a sum over these rows and another set was opened before",
+        hint="add new rows, at every member; or train with the members of before",
     ),
     "FA500": Advice(
         causes=(

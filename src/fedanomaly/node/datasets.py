@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import pyarrow as pa
 from fedanomaly.errors import DataError, KeystoreError, NotFoundError
 from fedanomaly.features import Order, Schema
 from fedanomaly.node.at_rest import EncryptedFiles, EncryptedWriter
+from fedanomaly.node.containment import relations_among
 from fedanomaly.node.durable import make_folder
 from fedanomaly.node.encoding import conformed
 from fedanomaly.node.keystore import Keystore
@@ -31,6 +32,7 @@ from fedanomaly.node.registry import Beyond, Contents, Registry, Snapshot
 from fedanomaly.node.row_digest import Beginning, OrderDigest, RowDigest, held_out, row_hashes
 from fedanomaly.node.sources import FileSource
 from fedanomaly.node.views import DatasetView
+from fedanomaly.protocol import Relation
 from fedanomaly.storage import disk, sync_folder
 from fedanomaly.types import Integers, item
 from fedanomaly.types.canonical import begin
@@ -106,6 +108,7 @@ class Datasets:
         self._folder = folder
         self._files = EncryptedFiles(keystore)
         self._registry = Registry(folder, keystore)
+        self._related: tuple[object, tuple[Relation, ...]] | None = None
 
     def add(self, name: str, source: FileSource, plan: Plan, *, progress: Progress | None = None) -> Added:
         """Add a data set, or a new snapshot of one; safe while the node runs.
@@ -155,6 +158,13 @@ class Datasets:
         """Return the newest snapshot of every data set, by name."""
         newest = {entry.name: entry for entry in self._registry.read().snapshots}
         return [view_of(newest[name]) for name in sorted(newest)]
+
+    def relations(self, generations: Collection[int]) -> tuple[Relation, ...]:
+        """Return how sets of rows, by their generations, are made up of each other."""
+        asked = frozenset(generations), self._registry.stamp()
+        if self._related is None or self._related[0] != asked:
+            self._related = asked, relations_among(asked[0], self._registry.read().digests())
+        return self._related[1]
 
     def newest(self, name: str) -> Snapshot:
         """Return the newest snapshot of a data set.
@@ -278,6 +288,8 @@ class Datasets:
             raise DataError(f"{source.path.name} leaves no rows to train on")
         sync_folder(folder)
         held = [bare.digest, kept.digest]
+        for now, later in zip((trained.digest, spelt_out.digest), held, strict=True):
+            contents.add_whole(now, later)
         if plan.schema.looks_back:  # scores of held-out rows then depend on the rows before them
             held = [_together(trained.digest, digest) for digest in held]
         return Snapshot(

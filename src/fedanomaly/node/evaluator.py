@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from fedanomaly.node.learner import Learners, OnLocal, as_our_errors, canonical_
 from fedanomaly.node.models import Model, ModelStore
 from fedanomaly.node.registry import Snapshot
 from fedanomaly.node.scoring import Scorer
-from fedanomaly.protocol import JobRequest, Rows
+from fedanomaly.protocol import JobRequest, Relation, Rows
 from fedanomaly.types import Floats, State, Statistics, Step, Total, item, item_int
 
 _LABELS_ROW = "node/evaluated"
@@ -216,6 +216,10 @@ class NodeEvaluator:
     def drift(self, state: State) -> list[Drift]:
         """Return how far this node's held-out rows are from those of all others."""
         return drift_from(state, self.counts, self._scorer.schema.feature_names)
+
+    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
+        """Return how these rows and rows that were summed before are made up of each other."""
+        return self._datasets.relations({*summed, self.generation})
 
     def start(self) -> State:
         """Return the state before the first step; the same at every member that holds the model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.encoded import encoded_holdout, encoded_training
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Snapshot
-from fedanomaly.protocol import JobRequest, Rows
+from fedanomaly.protocol import JobRequest, Relation, Rows
 from fedanomaly.types import Floats, Integers, State, Statistics, Step, Total
 
 OnLocal = Callable[[JobRequest, str, float], None]
@@ -282,6 +282,10 @@ class NodeLearner:
     def schema(self) -> bytes:
         """Digest of the feature schema."""
         return self._snapshot.schema_digest
+
+    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
+        """Return how these rows and rows that were summed before are made up of each other."""
+        return self._datasets.relations({*summed, self.generation})
 
     def start(self) -> State:
         """Return the state before the first step; the same at every member."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
 from fedanomaly.detectors.progress import Progress, clipped_in
-from fedanomaly.protocol import Learner, Rows
+from fedanomaly.protocol import Learner, Relation, Rows
 from fedanomaly.types import State, Statistics, Step, Total
 
 _ROW = "node/step"
@@ -44,6 +44,10 @@ class Noting:
     def schema(self) -> bytes:
         """As the learner's."""
         return self._learner.schema
+
+    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
+        """As the learner's."""
+        return self._learner.relations(summed)
 
     def start(self) -> State:
         """As the learner's."""

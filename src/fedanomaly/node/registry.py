@@ -17,6 +17,7 @@ import msgspec
 
 from fedanomaly.errors import KeystoreError, NotFoundError
 from fedanomaly.node.keystore import Keystore, Sealer
+from fedanomaly.node.row_digest import added
 from fedanomaly.storage import write_durably
 
 VERSION = 1
@@ -113,6 +114,9 @@ class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Oldest first.
     labels : dict of str to str
         Column of labels that was last named for a data set, by its name.
+    wholes : list of str
+        Digests (hex) of the rows of files that were split: what is trained on and
+        what is held out are parts of these, however the next file is split.
     """
 
     version: int = VERSION
@@ -120,6 +124,18 @@ class Contents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     generations: dict[str, int] = {}
     snapshots: list[Snapshot] = []
     labels: dict[str, str] = {}
+    wholes: list[str] = []
+
+    def digests(self) -> dict[bytes, int]:
+        """Return the digests of all sets of rows that are known, with their generations; 0: a file as a whole."""
+        wholes = dict.fromkeys(map(bytes.fromhex, self.wholes), 0)
+        return wholes | {bytes.fromhex(digest): generation for digest, generation in self.generations.items()}
+
+    def add_whole(self, trained: bytes, held_out: bytes) -> None:
+        """Remember the rows of a file: those to train on and those held out, by their digests."""
+        whole = added(trained, held_out).hex()
+        if whole not in self.generations and whole not in self.wholes:
+            self.wholes.append(whole)
 
     def generation_of(self, *rows: bytes) -> int:
         """Return the generation of a set of rows; new rows get a new one.
@@ -182,6 +198,14 @@ class Registry:
         if contents.version != VERSION:
             raise KeystoreError("the registry of data sets is of another version", hint="upgrade this node")
         return contents
+
+    def stamp(self) -> tuple[int, int, int]:
+        """Return what changes whenever the list on disk does."""
+        try:
+            told = self._path.stat()
+        except FileNotFoundError:
+            return 0, 0, 0
+        return told.st_ino, told.st_mtime_ns, told.st_size
 
     def newest(self, name: str) -> Snapshot:
         """Return the newest snapshot of a data set.

@@ -22,7 +22,7 @@ from fedanomaly.types import item
 from fedanomaly.types.canonical import begin
 
 DIGEST_BYTES = 32
-_MODULUS = 1 << (8 * DIGEST_BYTES)
+MODULUS = 1 << (8 * DIGEST_BYTES)
 _MISSING = np.float64(np.nan).view(np.uint64)
 _TRUTH = {"true": 1.0, "false": 0.0}
 
@@ -47,7 +47,12 @@ class RowDigest:
     @property
     def digest(self) -> bytes:
         """The digest of the rows so far, 32 bytes."""
-        return (self._sum % _MODULUS).to_bytes(DIGEST_BYTES, "little")
+        return (self._sum % MODULUS).to_bytes(DIGEST_BYTES, "little")
+
+
+def added(first: bytes, second: bytes) -> bytes:
+    """Return the digest of two sets of rows together."""
+    return RowDigest(int.from_bytes(first, "little") + int.from_bytes(second, "little")).digest
 
 
 class Beginning:

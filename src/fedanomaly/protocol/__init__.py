@@ -12,6 +12,7 @@ from fedanomaly.protocol.epochs import Epoch, EpochState
 from fedanomaly.protocol.jobs import Job, JobState
 from fedanomaly.protocol.member import Member
 from fedanomaly.protocol.messages import Enrol, JobEnd, JobRequest, Message
+from fedanomaly.protocol.relations import Relation
 from fedanomaly.protocol.retention import unneeded
 from fedanomaly.protocol.rounds import Round, RoundState
 from fedanomaly.protocol.settings import Policy, Settings
@@ -35,6 +36,7 @@ __all__ = [
     "Message",
     "Policy",
     "Post",
+    "Relation",
     "Round",
     "RoundState",
     "Rows",

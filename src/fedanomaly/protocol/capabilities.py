@@ -7,7 +7,7 @@ injection with the very same code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.fhe import Ask, Contribution, DecryptionShare, Manifest, MaskedSum, Source
+from fedanomaly.protocol.relations import Relation
 from fedanomaly.types import State, Statistics, Step, Total
 
 Row = tuple[str, bytes, bytes]
@@ -164,6 +165,10 @@ class Learner(Protocol):
     @property
     def schema(self) -> bytes:
         """Digest of the feature schema, 32 bytes."""
+        ...
+
+    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
+        """Return all relations among its own rows and sets of rows that were summed before, by their generations."""
         ...
 
     def start(self) -> State:

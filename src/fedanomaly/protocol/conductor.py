@@ -6,13 +6,15 @@ its own rules, and a sum that was changed does not open.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fedanomaly.fhe import Contribution, DecryptionShare, Manifest, add_up
 from fedanomaly.protocol.capabilities import Blobs, Stored
+from fedanomaly.protocol.differencing import Summed, refusal, summed_of
 from fedanomaly.protocol.envelope import Post, write_all
 from fedanomaly.protocol.jobs import Job
 from fedanomaly.protocol.messages import Abandon, Close, ManifestPost, Message, Opened, Outcome
+from fedanomaly.protocol.relations import Relation, read_relations
 from fedanomaly.protocol.rounds import Round, RoundState
 from fedanomaly.protocol.settings import Settings
 from fedanomaly.protocol.transcript import Transcript
@@ -61,7 +63,7 @@ class Conductor:
 
     def _joining(self, job: Job, round_: Round, now_s: float) -> Post | None:
         point = job.point() if job.request else None
-        fixed = (point.fixed if point else ()) or self._fixed_by_rows(job, round_)
+        fixed = (point.fixed if point else ()) or self._fixed_by_rows(job)
         expected = set(fixed or (job.adds() if job.request else range(1, job.epoch.members + 1)))
         gone = expected & job.declined.keys()
         if not expected - gone <= round_.joins.keys() and now_s < round_.since + self._settings.join_s:
@@ -84,25 +86,50 @@ class Conductor:
         )
         return self._say(ManifestPost(manifest=manifest.raw))
 
-    def _fixed_by_rows(self, job: Job, round_: Round) -> tuple[int, ...]:
-        """Return the set that sums over the same rows were opened to before, if any.
+    def _fixed_by_rows(self, job: Job) -> tuple[int, ...]:
+        """Return the set that members insist on because of sums over their rows before, if any.
 
-        Members insist on it (the differencing guard); naming it here lets another
-        job over the same rows run at all.
+        Each holds to its guard against differencing; naming a set here that all
+        of them let pass makes another job over the same rows possible at all.
         """
         if job.request is None:
             return ()
-        for earlier in reversed(list(self._log.rounds.values())):
-            manifest, certificate = earlier.manifest, earlier.certificate()
-            if manifest is None or manifest.ask.kind != "sum" or certificate is None or certificate.void:
-                continue
-            before = {earlier.identities[join.member - 1]: join.generation for join in manifest.joins}
-            opened = {earlier.identities[index - 1] for index in certificate.contributors}
-            now = {round_.identities[member - 1]: join.generation for member, join in round_.joins.items()}
-            if any(now.get(identity) == before[identity] for identity in opened):
-                named = (index for index, key in enumerate(round_.identities, 1) if key in opened)
-                return tuple(named)
+        identities = job.epoch.call.identities
+        now = {identities[index - 1]: job.ready[index].generation for index in job.adds()}
+        earlier, relations = self._summed_before(now), self._relations()
+        threshold = job.epoch.call.threshold
+
+        def passes(fixed: frozenset[bytes]) -> bool:
+            asked = Summed(joined=tuple(now.items()), fixed=fixed)
+            return all(
+                refusal(asked, earlier[own], own=own, relations=relations, threshold=threshold) is None
+                for own in fixed or now
+            )
+
+        sets = {each.opened for told in earlier.values() for each in told if each.opened} | {frozenset(now)}
+        for fixed in (frozenset(), *sorted(sets, key=len, reverse=True)):
+            if fixed <= now.keys() and passes(fixed):
+                return tuple(index for index, identity in enumerate(identities, 1) if identity in fixed)
         return ()
+
+    def _summed_before(self, now: Iterable[bytes]) -> dict[bytes, list[Summed]]:
+        """Return the sums that each of these members contributed to."""
+        found: dict[bytes, list[Summed]] = {identity: [] for identity in now}
+        for earlier in self._log.rounds.values():
+            if earlier.manifest is not None and earlier.manifest.ask.kind == "sum":
+                summed = summed_of(earlier.manifest, earlier.identities, earlier)
+                for index in earlier.contributions:
+                    found.get(earlier.identities[index - 1], []).append(summed)
+        return found
+
+    def _relations(self) -> dict[bytes, list[Relation]]:
+        """Return what all members said of their sets of rows."""
+        told: dict[bytes, set[Relation]] = {}
+        for job in self._log.jobs:
+            for index, ready in job.ready.items():
+                identity = job.epoch.call.identities[index - 1]
+                told.setdefault(identity, set()).update(read_relations(ready.relations))
+        return {identity: list(each) for identity, each in told.items()}
 
     def _collecting(self, job: Job, round_: Round, now_s: float) -> Post | None:
         manifest = round_.posted

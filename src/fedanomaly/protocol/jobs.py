@@ -10,6 +10,7 @@ from fedanomaly.errors import MessageError, ProtocolError, ReplayError
 from fedanomaly.fhe import Ask
 from fedanomaly.protocol.epochs import Epoch
 from fedanomaly.protocol.messages import Announce, Decline, JobEnd, JobRequest, NextStep, Ready
+from fedanomaly.protocol.relations import read_relations
 from fedanomaly.protocol.rounds import Round, RoundState
 
 Apply = Callable[[], None]
@@ -147,6 +148,7 @@ class Job:
         if self.request is None or self.outcome or member in self.ready:
             raise ReplayError("the member has answered, or the job is over")
         NextStep.from_bytes(message.next_step)
+        read_relations(message.relations)
         return lambda: self.ready.__setitem__(member, message)
 
     def on_decline(self, member: int, message: Decline) -> Apply:

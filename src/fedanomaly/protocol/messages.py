@@ -204,12 +204,13 @@ TRAINED = NextStep(step_tag=bytes(HASH_BYTES), preset=0, field_bits=0, fields=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Ready(Message):
-    """A member can take part in a job from this state."""
+    """A member can take part in a job from this state; `relations` says which of its sets of rows make up which."""
 
     kind: ClassVar[str] = "ready"
     epoch: Hash
     job: int
     generation: int
+    relations: bytes
     state_tag: Hash
     next_step: bytes
 

@@ -15,6 +15,7 @@ from fedanomaly.protocol.envelope import Post, seal
 from fedanomaly.protocol.jobs import Job
 from fedanomaly.protocol.keysetup import Fetch
 from fedanomaly.protocol.messages import TRAINED, ContributionPost, Join, Message, NextStep, Ready, Vote
+from fedanomaly.protocol.relations import write_relations
 from fedanomaly.protocol.rounds import Round, RoundState, set_hash
 from fedanomaly.protocol.rules import Joined, Ledger, Values
 from fedanomaly.protocol.settings import Policy
@@ -177,6 +178,7 @@ class Participant:
             epoch=self._job.epoch.id,
             job=self._job.number,
             generation=self._learner.generation,
+            relations=write_relations(self._learner.relations(self._desk.ledger.summed())),
             state_tag=self._tag(state),
             next_step=self._next(state).to_bytes(),
         )
@@ -267,8 +269,15 @@ class Participant:
             return
         if not self._desk.ledger.answers_for(manifest, self._me):
             return
-        values = self._desk.ledger.contribute(
-            round_, self._secrets, me=self._me, quota=settings.quota, certified=self._desk.log.rounds
+        ledger = self._desk.ledger
+        values = ledger.contribute(
+            round_,
+            self._secrets,
+            me=self._me,
+            quota=settings.quota,
+            certified=self._desk.log.rounds,
+            ready=self._job.ready,
+            relations=self._own.relations(ledger.summed()) if self._own else (),
         )
         contribution = self._secrets.contribution(manifest, values)
         yield self._desk.post(ContributionPost(manifest=manifest.hash), contribution.to_bytes())

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fedanomaly.errors import CapacityError, RefusedError
+from fedanomaly.errors import CapacityError, DifferencingError, RefusedError
 from fedanomaly.fhe import Ask, Manifest
 from fedanomaly.protocol.capabilities import Row, Rows, Secrets
+from fedanomaly.protocol.differencing import ANOTHER_SET, refusal, summed_of
 from fedanomaly.protocol.envelope import Envelope
-from fedanomaly.protocol.messages import ContributionPost, Join, Message, Statement
+from fedanomaly.protocol.messages import ContributionPost, Join, Message, Ready, Statement
+from fedanomaly.protocol.relations import Relation, read_relations, write_relations
 from fedanomaly.protocol.rounds import Round
-from fedanomaly.types.canonical import Reader, item, item_int
+from fedanomaly.types.canonical import HASH_BYTES, Reader, item, item_int
+from fedanomaly.types.span import Span
 
 Values = npt.NDArray[np.uint64]
 
@@ -59,10 +62,6 @@ class Contributed:
     manifest: Manifest
     identities: tuple[bytes, ...]
     generation: int
-
-    def generations(self) -> dict[bytes, int]:
-        """Return the data snapshot of everyone who joined, by identity."""
-        return {self.identities[join.member - 1]: join.generation for join in self.manifest.joins}
 
 
 def frozen_hash(values: Values) -> bytes:
@@ -144,6 +143,8 @@ class Ledger:
         me: int,
         quota: int,
         certified: Mapping[bytes, Round],
+        ready: Mapping[int, Ready],
+        relations: Iterable[Relation] = (),
     ) -> Values:
         """Record a contribution and return the values that it encrypts.
 
@@ -159,6 +160,10 @@ class Ledger:
             Coefficients of the epoch.
         certified : mapping of bytes to Round
             Earlier rounds by manifest hash, for their certificates.
+        ready : mapping of int to Ready
+            What every member said when the job began, by roster index.
+        relations : iterable of Relation, optional
+            All that this node knows now of its own sets of rows.
 
         Raises
         ------
@@ -182,11 +187,16 @@ class Ledger:
             if used + ask.layout.coefficients > quota:
                 raise CapacityError("the key epoch has used up its quota", hint="start a new key epoch")
             self._follows(round_, certified)
+            said: dict[bytes, set[Relation]] = {}
             if ask.kind == "sum":
-                self._guard(round_, me, join.generation, certified)
+                own = round_.identities[me - 1]
+                said, heard = self._told(round_, own, ready, relations), self._heard()
+                known = {one: said.get(one, set()) | heard.get(one, set()) for one in said.keys() | heard.keys()}
+                self._guard(round_, own, {one: list(told) for one, told in known.items()}, certified)
             record = item("manifest", manifest.raw) + item("identities", b"".join(round_.identities))
             record += item_int("gen", join.generation)
-            self._rows.put([("spent", join.nonce, digest), ("contributed", digest, record)])
+            rows: list[Row] = [("spent", join.nonce, digest), ("contributed", digest, record)]
+            self._rows.put(rows + [_relation_row(one, told) for one, each in said.items() for told in each])
         return frozen.values
 
     def contributed(self, epoch: bytes | None = None) -> Iterator[Contributed]:
@@ -225,32 +235,53 @@ class Ledger:
         if fixed is None or _listed(manifest.fixed) != fixed:
             raise RefusedError("a later step opens the same set as the first one, and no other")
 
-    def _guard(self, round_: Round, me: int, generation: int, certified: Mapping[bytes, Round]) -> None:
-        """Apply the differencing guard, keyed by rows whatever the statistic is called.
+    def summed(self) -> frozenset[int]:
+        """Return the generations of all rows that this node has contributed to sums."""
+        return frozenset(entry.generation for entry in self.contributed() if entry.manifest.ask.kind == "sum")
 
-        Two sums over the same rows and different sets subtract to what nobody
-        should see. So each earlier manifest over this snapshot must be certified
-        void, or open without this node, or open to exactly the set that is fixed
-        now, of which nobody or at least t + 1 members have new rows.
-        """
+    def _guard(
+        self, round_: Round, own: bytes, relations: Mapping[bytes, Sequence[Relation]], certified: Mapping[bytes, Round]
+    ) -> None:
+        """Apply the guard against differencing (`protocol.differencing`), keyed by rows in all key epochs."""
         manifest = round_.posted
-        now = {round_.identities[join.member - 1]: join.generation for join in manifest.joins}
-        fixed = {round_.identities[index - 1] for index in manifest.fixed}
-        own = round_.identities[me - 1]
-        for earlier in self.contributed():
-            if earlier.manifest.ask.kind != "sum" or earlier.generation != generation:
-                continue
-            view = certified.get(earlier.manifest.hash)
-            certificate = view.certificate() if view else None
-            if certificate is None:
-                raise RefusedError("an earlier sum over the same rows is not certified yet")
-            opened = {earlier.identities[index - 1] for index in certificate.contributors}
-            if own not in opened:
-                continue
-            before = earlier.generations()
-            changed = sum(now.get(identity) != before[identity] for identity in opened)
-            if opened != fixed or 0 < changed <= manifest.ask.threshold:
-                raise RefusedError("a sum over these rows and another set was opened before", hint="add new rows")
+        earlier = [
+            summed_of(entry.manifest, entry.identities, certified.get(entry.manifest.hash))
+            for entry in self.contributed()
+            if entry.manifest.ask.kind == "sum"
+        ]
+        asked = summed_of(manifest, round_.identities, None)
+        told = refusal(asked, earlier, own=own, relations=relations, threshold=manifest.ask.threshold)
+        if told == ANOTHER_SET:
+            raise DifferencingError(told, hint="add new rows, at every member; or train with the members of before")
+        if told:
+            raise RefusedError(told)
+
+    def _told(
+        self, round_: Round, own: bytes, ready: Mapping[int, Ready], relations: Iterable[Relation]
+    ) -> dict[bytes, set[Relation]]:
+        """Return what everyone who joined said of its sets of rows in this job; this node MUST have said all it knows.
+
+        A coordinator that held it back could make the guard take old rows for new.
+        """
+        said: dict[bytes, set[Relation]] = {}
+        for join in round_.posted.joins:
+            message = ready.get(join.member)
+            if message is None or message.generation != join.generation:
+                raise RefusedError("a member joined with rows of which it has not said what they are made up of")
+            said[round_.identities[join.member - 1]] = set(read_relations(message.relations))
+        known = Span(relation.vector() for relation in said[own])
+        if not all(relation.vector() in known for relation in relations):
+            raise RefusedError(
+                "this node has summed, or added, rows since it said that it is ready", hint="ask for the job again"
+            )
+        return said
+
+    def _heard(self) -> dict[bytes, set[Relation]]:
+        """Return what members said of their sets of rows in jobs that this node contributed to, by identity."""
+        heard: dict[bytes, set[Relation]] = {}
+        for key, written in self._rows.all("relation"):
+            heard.setdefault(key[:HASH_BYTES], set()).update(read_relations(written))
+        return heard
 
     # Rule 2: one statement for a manifest, ever.
 
@@ -354,6 +385,11 @@ class Ledger:
     def voted(self, manifest: Manifest) -> bytes | None:
         """Return the vote that was cast, or None."""
         return self._rows.get("vote", manifest.hash)
+
+
+def _relation_row(identity: bytes, relation: Relation) -> Row:
+    written = write_relations([relation])
+    return "relation", identity + hashlib.sha256(written).digest(), written
 
 
 def _job(ask: Ask) -> bytes:

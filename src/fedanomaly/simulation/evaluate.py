@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -25,7 +25,7 @@ from fedanomaly.detectors.evaluation import (
 )
 from fedanomaly.detectors.quality import ALERT_BUDGET, Quality, alerts_of
 from fedanomaly.errors import DataError, ShapeError
-from fedanomaly.protocol import JobRequest
+from fedanomaly.protocol import JobRequest, Relation
 from fedanomaly.simulation.simulate import canonical, matrix_schema, run_job
 from fedanomaly.simulation.tables import arrays_of
 from fedanomaly.types import Floats, State, Statistics, Step, Total
@@ -86,6 +86,10 @@ class EvaluationLearner:
     def counts(self) -> Counts:
         """The organisation's own histograms."""
         return self._evaluating.local(self._rows, self._labels)
+
+    def relations(self, summed: Collection[int]) -> Sequence[Relation]:  # noqa: ARG002 - one array has no parts
+        """Return none."""
+        return ()
 
     def start(self) -> State:
         """Return the state before the first step."""

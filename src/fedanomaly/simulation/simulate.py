@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, cast
@@ -23,7 +23,7 @@ from fedanomaly.detectors.progress import progress_of
 from fedanomaly.detectors.refresh import Refresh
 from fedanomaly.detectors.sampling import sample
 from fedanomaly.errors import ConfigError, DataError, ProtocolError, ShapeError
-from fedanomaly.protocol import Job, JobRequest, JobState, Learner, Settings
+from fedanomaly.protocol import Job, JobRequest, JobState, Learner, Relation, Settings
 from fedanomaly.simulation.federation import Federation, Party
 from fedanomaly.simulation.history import Notes, OnTotal, RoundRecord, table_of
 from fedanomaly.simulation.tables import SchemaLike, arrays_of, schema_of
@@ -94,6 +94,10 @@ class ArrayLearner:
         self._labels = labels
         self.generation = generation
         self.schema = matrix_schema(rows.shape[1])
+
+    def relations(self, summed: Collection[int]) -> Sequence[Relation]:  # noqa: ARG002 - one array has no parts
+        """Return none."""
+        return ()
 
     def start(self) -> State:
         """Return the state before the first step."""

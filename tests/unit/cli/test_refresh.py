@@ -41,6 +41,25 @@ def test_new_rows_make_a_new_version_that_tells_its_parent(federation, fedanomal
     assert again.stdout.startswith("model weekly version 3: mahalanobis, ")
 
 
+def test_rows_that_were_summed_in_parts_are_trained_on_together_by_the_same_members_only(federation, fedanomaly, add):
+    """First rows, new ones, all of them; then one member has more, which alone would be the difference."""
+    home = federation.home.root
+    add("grown", 5)
+    fedanomaly("train", "grown", "--detector", "mahalanobis", "--home", home)
+    add("grown", 5, 6)
+    fedanomaly("train", "grown", "--refresh", "--home", home)
+
+    told = json.loads(fedanomaly("train", "grown", "--detector", "pca", "--home", home, "--json").stdout)
+    assert told["state"] == "accepted"
+
+    last = Datasets(federation.homes[-1].root / "data", federation.keystores[-1])
+    more = pa.concat_tables([payments(seed, 100) for seed in (52, 62, 72)])
+    pq.write_table(more, home.parent / "more.parquet")
+    last.add("grown", FileSource(home.parent / "more.parquet"), Plan(schema=SCHEMA))
+    ran = fedanomaly("train", "grown", "--detector", "pca", "--home", home, code=1)
+    assert "FA408 earlier sums over these rows were over other members; new rows of everybody are needed" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

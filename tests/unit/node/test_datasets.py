@@ -12,6 +12,7 @@ from fedanomaly.features import encode
 from fedanomaly.node.datasets import KEPT_SNAPSHOTS, Datasets, Plan
 from fedanomaly.node.encoding import types_of
 from fedanomaly.node.sources import FileSource
+from fedanomaly.protocol import Relation
 from tests.unit.node.federation import SCHEMA, payments
 
 PLAN = Plan(schema=SCHEMA, label="fraud")
@@ -217,6 +218,29 @@ def test_another_split_of_the_same_file_is_another_set_of_rows(datasets, source)
     second = datasets.add("payments", source, Plan(schema=SCHEMA, label="fraud", holdout_fraction=0.3)).snapshot
 
     assert first.generation < second.generation
+
+
+def test_two_splits_of_one_file_are_known_to_be_of_the_same_rows(datasets, source):
+    first = datasets.add("payments", source, Plan(schema=SCHEMA, label="fraud", holdout_fraction=0.1)).snapshot
+    second = datasets.add("payments", source, Plan(schema=SCHEMA, label="fraud", holdout_fraction=0.3)).snapshot
+    parts = [(each.generation, each.holdout_generation) for each in (first, second)]
+    assert datasets.relations({*parts[0], *parts[1]}) == (Relation(left=parts[0], right=parts[1]),)
+    assert datasets.relations({*parts[0], second.generation}) == ()
+
+
+def test_rows_in_parts_and_together_are_known_to_be_the_same_whatever_is_added_first(datasets, source, tmp_path):
+    whole = pq.read_table(source.path)
+    files = [
+        write(tmp_path, whole.slice(0, 40), "first.parquet"),
+        write(tmp_path, whole.take(list(reversed(range(len(whole))))), "whole.parquet"),
+        write(tmp_path, whole.slice(40), "rest.parquet"),
+    ]
+    names = zip(("one", "two", "three"), files, strict=True)
+    first, all_, rest = [
+        datasets.add(name, file, Plan(schema=SCHEMA, label="fraud", holdout_fraction=0.0)).snapshot.generation
+        for name, file in names
+    ]
+    assert datasets.relations({first, all_, rest}) == (Relation(left=(first, rest), right=(all_,)),)
 
 
 def test_held_out_rows_have_a_generation_of_their_own_under_any_schema(datasets, source, tmp_path):

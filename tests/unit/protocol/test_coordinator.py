@@ -179,7 +179,12 @@ def test_a_job_with_nothing_to_sum_ends_void_and_holds_nobody_up(federation, bad
         asked(fed)
         until(fed, "joining")
         ready = Ready(
-            epoch=job_of(fed).epoch.id, job=1, generation=1, state_tag=bytes(32), next_step=TRAINED.to_bytes()
+            epoch=job_of(fed).epoch.id,
+            job=1,
+            generation=1,
+            relations=b"",
+            state_tag=bytes(32),
+            next_step=TRAINED.to_bytes(),
         )
         job = job_of(fed)
         job.ready[3] = ready

@@ -285,7 +285,7 @@ def test_a_manifest_with_a_join_from_before_the_start_gets_no_contribution(feder
     member = fed.members["org-0"]
     secrets = member._setup.secrets(round_.ask and job_of(fed).epoch, fed.blobs.__getitem__)
     with pytest.raises(RefusedError, match="since it started"):
-        member._desk.ledger.contribute(round_, secrets, me=1, quota=1 << 27, certified={})
+        member._desk.ledger.contribute(round_, secrets, me=1, quota=1 << 27, certified={}, ready={})
     with pytest.raises(RefusedError, match="since it started"):
         member._desk.ledger.state(round_, me=1, opens=False)
 

@@ -11,7 +11,18 @@ from fedanomaly.errors import CapacityError, RefusedError, ReplayError, StorageE
 from fedanomaly.fhe import Manifest
 from fedanomaly.protocol import JobState
 from fedanomaly.protocol.messages import Abandon, Close
-from tests.unit.protocol.driving import asked, catch_up, enrol_all, listen, manifest_of, pass_time, renew, say, until
+from tests.unit.protocol.driving import (
+    asked,
+    catch_up,
+    enrol_all,
+    job_of,
+    listen,
+    manifest_of,
+    pass_time,
+    renew,
+    say,
+    until,
+)
 from tests.unit.protocol.toy import ToyLearner, toy_request, toy_rows
 
 
@@ -37,7 +48,7 @@ def test_an_earlier_sum_that_is_not_certified_blocks_the_rows(federation):
     entries = [entry for entry in member._desk.ledger.contributed() if entry.manifest.ask.kind == "sum"]
     assert len(entries) == 1
     with pytest.raises(RefusedError, match="not certified"):
-        member._desk.ledger._guard(round_, 1, 1, {})
+        member._desk.ledger._guard(round_, round_.identities[0], {}, {})
 
 
 def test_a_voided_manifest_frees_the_rows(federation):
@@ -131,7 +142,7 @@ def test_a_join_is_spent_by_one_manifest(federation):
     member = fed.members["org-0"]
     secrets = member._setup.secrets(fed.coordinator.transcript.epoch, fed.blobs.__getitem__)
     with pytest.raises((ReplayError, RefusedError)):
-        member._desk.ledger.contribute(twin, secrets, me=1, quota=1 << 27, certified={})
+        member._desk.ledger.contribute(twin, secrets, me=1, quota=1 << 27, certified={}, ready={})
 
 
 def test_a_void_manifest_has_spent_its_joins_all_the_same(federation):
@@ -150,7 +161,9 @@ def test_a_void_manifest_has_spent_its_joins_all_the_same(federation):
     member = fed.members["org-0"]
     secrets = member._setup.secrets(log.epoch, fed.blobs.__getitem__)
     with pytest.raises(ReplayError):
-        member._desk.ledger.contribute(twin, secrets, me=1, quota=1 << 27, certified=log.rounds)
+        member._desk.ledger.contribute(
+            twin, secrets, me=1, quota=1 << 27, certified=log.rounds, ready=job_of(fed).ready
+        )
 
 
 def test_the_quota_of_a_key_epoch_is_enforced_by_every_member_itself(federation):
