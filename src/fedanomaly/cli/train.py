@@ -32,6 +32,14 @@ def train(
     param: Annotated[
         list[str] | None, typer.Option("--param", help="Parameter of the detector, as NAME=VALUE; may be repeated.")
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            metavar="ROWS",
+            help="Take so many rows of each member, so that all count the same; a power of two from 1024 on.",
+        ),
+    ] = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Teach the model that there is the rows added since; older ones fade.")
     ] = False,
@@ -58,6 +66,7 @@ def train(
     $ fedanomaly train payments
     $ fedanomaly train payments --detector mahalanobis --model weekly
     $ fedanomaly train payments --param contamination=0.005
+    $ fedanomaly train payments --sample 65536
     $ fedanomaly train payments --model weekly --refresh --half-life 14
     $ fedanomaly train --follow 712e88bfc7f8
     """
@@ -75,7 +84,7 @@ def train(
         elif refresh:
             job = _refreshed(node, str(dataset), model or str(dataset), half_life_days)
         else:
-            job = node.train(str(dataset), detector, params=params, model=model)
+            job = node.train(str(dataset), detector, params=params, model=model, sample=sample)
         if not wait:
             _asked(job, home, as_json=as_json)
             return
@@ -96,7 +105,7 @@ def train(
 def _check_refresh(context: typer.Context, *, refresh: bool) -> None:
     from fedanomaly.errors import ConfigError
 
-    others = ("detector", "param", "follow") if refresh else ("half_life_days",)
+    others = ("detector", "param", "sample", "follow") if refresh else ("half_life_days",)
     given = [name for name in others if _is_given(context, name)]
     if given and refresh:
         raise ConfigError(

@@ -64,6 +64,7 @@ class Client:
         *,
         params: Mapping[str, Any] | None = None,
         model: str | None = None,
+        sample: int | None = None,
     ) -> Job:
         """Ask the federation to train a detector.
 
@@ -77,6 +78,10 @@ class Client:
             Parameters of the detector; what is left out has its default.
         model : str, optional
             Name of the model; that of the data set if left out.
+        sample : int, optional
+            Rows to take of each member's, a power of two from 1024 on: faster,
+            and every member that has twice as many counts the same. Members with
+            fewer rows add all of theirs. All rows if left out.
 
         Raises
         ------
@@ -84,6 +89,7 @@ class Client:
             If this node itself could not take part.
         """
         body = {"dataset": dataset, "detector": detector, "params": dict(params or {}), "model": model}
+        body["sample"] = sample
         return Job(self._connection, self._connection.post("/v1/jobs", body)["id"])
 
     def refresh(self, model: str, *, half_life_days: float = 30.0) -> Job:

@@ -91,7 +91,8 @@ class Detector(Scoring, metaclass=ABCMeta):
 
     def all_stages(self) -> tuple[Stage | LabelledStage, ...]:
         """Return every stage of a job, in order; the threshold is the last."""
-        return (*self.preparation(), *self.stages(), Threshold(lambda X, state: self.derive(state).scores(X)))
+        threshold = Threshold(lambda X, state: state.once(type(self), lambda: self.derive(state)).scores(X))
+        return (*self.preparation(), *self.stages(), threshold)
 
     def stage_of(self, step: Step, state: State) -> Stage | LabelledStage:
         """Return the stage of a step.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,26 +116,15 @@ class Ensemble(Detector):
     def derive(self, state: State) -> Average:
         """Return the average of the detectors' scores."""
         tracks = self._tracks()
-        scorers = tuple(track.detector.derive(track.inner(state)) for track in tracks)
-        return Average(scorers, scale_of(_spread(state, len(tracks))))
+        return Average(_derived(tracks, state), scale_of(_spread(state, len(tracks))))
 
     def _tracks(self) -> tuple[Track, ...]:
-        entries = DEFAULT if self.detectors is None else self.detectors
-        tracks = []
-        for at, entry in enumerate(entries):
-            given = dict(entry) if isinstance(entry, Mapping) else {"detector": entry}
-            name = given.pop("detector", None)
-            if not isinstance(name, str):
-                raise ConfigError("an entry of an ensemble is a name, or an object with a name under 'detector'")
-            detector = from_params(name, given)
-            if isinstance(detector, Ensemble) or detector.learns_from_labels:
-                raise ConfigError(f"{name} cannot be part of an ensemble", hint="choose detectors without labels")
-            if type(detector).preparation is not Detector.preparation:
-                raise ConfigError(f"{name} reads no measurements", hint="train it alone")
-            tracks.append(Track(f"{at}", detector))
-        if not tracks:
+        entries = DEFAULT if self.detectors is None else tuple(self.detectors)
+        if not entries:
             raise ConfigError("an ensemble needs at least one detector")
-        return tuple(tracks)
+        if all(isinstance(entry, str) for entry in entries):
+            return _named(entries)
+        return tuple(_track(at, entry) for at, entry in enumerate(entries))
 
 
 class Spread(Renewable):
@@ -160,7 +150,7 @@ class Spread(Renewable):
     def local(self, step: Step, X: Floats, state: State) -> Statistics:
         """Return histograms of this member's scores, one for each detector."""
         inner = _spread(state, len(self._tracks))
-        scorers = [track.detector.derive(track.inner(state)) for track in self._tracks]
+        scorers = state.once(Spread, lambda: _derived(self._tracks, state))
         scores = np.stack([scorer.scores(X) for scorer in scorers], axis=1)
         return self._scaling.local(self._own(step), scores, inner)
 
@@ -224,6 +214,28 @@ class Average:
             lowest = np.arcsinh(max(-center / width, -most))
             apart = np.arcsinh(np.minimum((scores - center) / width, most))
         return np.maximum(apart - lowest, 0.0) / len(self.scorers)
+
+
+@lru_cache(maxsize=16)
+def _named(names: tuple[str, ...]) -> tuple[Track, ...]:
+    return tuple(_track(at, name) for at, name in enumerate(names))
+
+
+def _track(at: int, entry: object) -> Track:
+    given = dict(entry) if isinstance(entry, Mapping) else {"detector": entry}
+    name = given.pop("detector", None)
+    if not isinstance(name, str):
+        raise ConfigError("an entry of an ensemble is a name, or an object with a name under 'detector'")
+    detector = from_params(name, given)
+    if isinstance(detector, Ensemble) or detector.learns_from_labels:
+        raise ConfigError(f"{name} cannot be part of an ensemble", hint="choose detectors without labels")
+    if type(detector).preparation is not Detector.preparation:
+        raise ConfigError(f"{name} reads no measurements", hint="train it alone")
+    return Track(f"{at}", detector)
+
+
+def _derived(tracks: Sequence[Track], state: State) -> tuple[Scorer, ...]:
+    return tuple(track.detector.derive(track.inner(state)) for track in tracks)
 
 
 def _plain(entry: str | Mapping[str, Any]) -> str | dict[str, Any]:

@@ -42,15 +42,20 @@ def sample(rows: Floats, most: int) -> Integers:
     """
     if most < 1:
         raise DataError(f"a sample of {most} rows is none", hint="choose at least 1")
-    if len(rows) <= most:
-        return np.arange(len(rows))
+    return first_by(places_of(rows), most)
+
+
+def first_by(places: npt.NDArray[np.uint64], most: int) -> Integers:
+    """Return, rising, which rows have the least places; all, if there are not more than `most`."""
+    if len(places) <= most:
+        return np.arange(len(places))
     # Of equal rows it does not matter which one is taken.
-    return np.sort(np.argsort(_places(rows), kind="stable")[:most])
+    return np.sort(np.argsort(places, kind="stable")[:most])
 
 
-def _places(rows: Floats) -> npt.NDArray[np.uint64]:
+def places_of(rows: Floats, seed: int = 0) -> npt.NDArray[np.uint64]:
     """Return a word for every row, as if drawn at random; equal rows have equal words."""
-    keys = np.frombuffer(Draw("sampled rows", 0).bytes(8 * rows.shape[1]), "<u8")
+    keys = np.frombuffer(Draw("sampled rows", seed).bytes(8 * rows.shape[1]), "<u8")
     out = np.empty(len(rows), dtype=np.uint64)
     size = max(CHUNK_CELLS // max(rows.shape[1], 1), 1)
     for start in range(0, len(rows), size):

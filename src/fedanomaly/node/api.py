@@ -52,6 +52,9 @@ class TrainRequest(BaseModel):
     detector: str = "ensemble"
     model: str | None = Field(default=None, description="Name of the model; that of the data set if left out.")
     params: dict[str, Any] = {}
+    sample: int | None = Field(
+        default=None, description="Rows to take of each member's, a power of two from 1024 on; all if left out."
+    )
 
 
 class RefreshRequest(BaseModel):
@@ -109,9 +112,8 @@ def _add_reading(app: FastAPI, service: NodeService) -> None:
     def train(body: TrainRequest) -> TrainView:
         """Ask the federation to train a detector."""
         model = body.model or body.dataset
-        return TrainView(
-            id=service.train(model=model, dataset=body.dataset, detector=body.detector, params=body.params)
-        )
+        asked = {"model": model, "dataset": body.dataset, "detector": body.detector, "params": body.params}
+        return TrainView(id=service.train(**asked, sample=body.sample))
 
     @app.get("/v1/jobs", operation_id="jobs")
     def jobs() -> list[JobView]:

@@ -30,12 +30,13 @@ from fedanomaly.node.labels import TrainingLabels, Truth
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Beyond, Contents, Registry, Snapshot
 from fedanomaly.node.row_digest import Beginning, OrderDigest, RowDigest, held_out, row_hashes
+from fedanomaly.node.sampled import Sample
 from fedanomaly.node.sources import FileSource
 from fedanomaly.node.views import DatasetView
 from fedanomaly.protocol import Relation
 from fedanomaly.storage import disk, sync_folder
 from fedanomaly.types import Integers, item
-from fedanomaly.types.canonical import begin
+from fedanomaly.types.canonical import begin, item_int
 
 KEPT_SNAPSHOTS = 3
 """Snapshots of one name that stay, the newest included: a job may be training on an older one."""
@@ -158,6 +159,13 @@ class Datasets:
         """Return the newest snapshot of every data set, by name."""
         newest = {entry.name: entry for entry in self._registry.read().snapshots}
         return [view_of(newest[name]) for name in sorted(newest)]
+
+    def sample(self, snapshot: Snapshot, rows: int) -> Sample:
+        """Return a sample of so many training rows of a snapshot; it has a generation of its own."""
+        name = begin("sample of rows") + item_int("generation", snapshot.generation) + item_int("rows", rows)
+        with self._registry.changing() as contents:
+            number = contents.generation_of(hashlib.sha256(name).digest())
+        return Sample(rows=rows, of=snapshot.generation, generation=number)
 
     def relations(self, generations: Collection[int]) -> tuple[Relation, ...]:
         """Return how sets of rows, by their generations, are made up of each other."""

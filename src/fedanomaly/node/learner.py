@@ -22,6 +22,7 @@ from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.encoded import encoded_holdout, encoded_training
 from fedanomaly.node.models import check_model_name
 from fedanomaly.node.registry import Snapshot
+from fedanomaly.node.sampled import Sample, check_size, params_with, split
 from fedanomaly.protocol import JobRequest, Relation, Rows
 from fedanomaly.types import Floats, Integers, State, Statistics, Step, Total
 
@@ -59,7 +60,14 @@ class Learners:
         self._named = frozenset(named)
 
     def request(
-        self, *, model: str, dataset: str, detector: str, params: Mapping[str, Any], request: bytes
+        self,
+        *,
+        model: str,
+        dataset: str,
+        detector: str,
+        params: Mapping[str, Any],
+        request: bytes,
+        sample: int | None = None,
     ) -> JobRequest:
         """Return a request that this node itself can take part in.
 
@@ -71,6 +79,8 @@ class Learners:
             Parameters of the detector; what is left out has its default.
         request : bytes
             16 random bytes.
+        sample : int, optional
+            Rows to take of each member's; all if left out.
 
         Raises
         ------
@@ -78,6 +88,8 @@ class Learners:
             If a name or a parameter is unknown or not allowed.
         """
         check_model_name(model)
+        if sample is not None:
+            check_size(sample)
         snapshot = self._datasets.newest(dataset)
         self.check_named(detector)
         made = from_params(detector, params)
@@ -88,7 +100,7 @@ class Learners:
             dataset=dataset,
             detector=detector,
             version=made.version,
-            params=canonical_params(made.params()),
+            params=canonical_params(params_with(made.params(), sample)),
             schema=snapshot.schema_digest,
         )
 
@@ -105,7 +117,8 @@ class Learners:
             check_model_name(request.model)
             self.check_named(request.detector)
             snapshot = self.snapshot_of(request)
-            detector = detector_of(request)
+            plain, size = split(request)
+            detector = detector_of(plain)
             self._check_unchanged(snapshot, detector)
         except RefusedError:
             raise
@@ -116,6 +129,8 @@ class Learners:
                 f"the data set {request.dataset} has another schema here",
                 hint="all members add their data with the same schema file",
             )
+        # Who has less than twice as many adds all of its rows.
+        sample = self._datasets.sample(snapshot, size) if size is not None and snapshot.rows >= 2 * size else None
         return NodeLearner(
             detector,
             Schema.from_json(snapshot.schema),
@@ -123,8 +138,14 @@ class Learners:
             self._datasets,
             lambda step, seconds: self._on_local(request, step, seconds),
             labels=(lambda: self._labels(snapshot)) if detector.learns_from_labels else None,
-            begun=lambda: note_order(self._rows, snapshot.generation, snapshot.order),
+            begun=lambda: self._begin(snapshot, sample),
+            sample=sample,
         )
+
+    def _begin(self, snapshot: Snapshot, sample: Sample | None) -> None:
+        note_order(self._rows, snapshot.generation, snapshot.order)
+        if sample is not None:
+            sample.note(self._rows, snapshot.schema_digest)
 
     def check_named(self, detector: str) -> None:
         """Refuse the detector of another package that the policy does not name; none of its code has run yet.
@@ -249,6 +270,8 @@ class NodeLearner:
         Called before rows are summed.
     new : NewRows, optional
         Which rows are summed; all if left out.
+    sample : Sample, optional
+        Which of these; all if left out.
     """
 
     def __init__(
@@ -262,6 +285,7 @@ class NodeLearner:
         labels: Callable[[], Integers] | None = None,
         begun: Callable[[], None] = lambda: None,
         new: NewRows | None = None,
+        sample: Sample | None = None,
     ) -> None:
         self._learning = learning
         self._schema = schema
@@ -271,12 +295,14 @@ class NodeLearner:
         self._labels = labels
         self._begun = begun
         self._new = new or NewRows(skip=0, generation=snapshot.generation)
+        self._sample = sample
+        self._places: Integers | None = None
         self._kept: tuple[Floats, Integers | None] | None = None
 
     @property
     def generation(self) -> int:
         """Number of the rows that are summed; 0: there are none, so it contributes nothing."""
-        return self._new.generation
+        return self._sample.generation if self._sample else self._new.generation
 
     @property
     def schema(self) -> bytes:
@@ -308,12 +334,24 @@ class NodeLearner:
 
     def _training(self) -> Iterator[tuple[Floats, Integers | None]]:
         """Yield encoded training rows and their labels, in the order of the file."""
-        rows = self._snapshot.rows - self._new.skip
+        rows = self._sample.rows if self._sample else self._snapshot.rows - self._new.skip
         if self._kept is None and rows * self._schema.n_features * 8 <= KEPT_BYTES:
-            batches = list(self._encoded())
+            batches = list(self._chosen())
             labels = None if self._labels is None else np.concatenate([part for _, part in batches if part is not None])
             self._kept = np.concatenate([rows for rows, _ in batches]), labels
-        yield from self._encoded() if self._kept is None else (self._kept,)
+        yield from self._chosen() if self._kept is None else (self._kept,)
+
+    def _chosen(self) -> Iterator[tuple[Floats, Integers | None]]:
+        if self._sample is None:
+            yield from self._encoded()
+            return
+        if self._places is None:
+            self._places = self._sample.taken(self._encoded)
+        taken, first = self._places, 0
+        for rows, labels in self._encoded():
+            inside = taken[(taken >= first) & (taken < first + len(rows))] - first
+            first += len(rows)
+            yield rows[inside], None if labels is None else labels[inside]
 
     def _encoded(self) -> Iterator[tuple[Floats, Integers | None]]:
         labels = None if self._labels is None else self._labels()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from fedanomaly.node import sampled
 from fedanomaly.node.models import Lineage, ParentLineage, RoundLineage
 from fedanomaly.node.notes import StepNote
 from fedanomaly.node.registry import Snapshot
@@ -38,7 +39,8 @@ def lineage_of(
     notes : sequence of StepNote
         What was noted of its steps, in their order.
     """
-    request, renewed = job.asked, None
+    request, sample = sampled.split(job.asked)
+    renewed = None
     if parent is not None:
         request, renewal = split(request)
         renewed = ParentLineage(version=parent.version, request=parent.request, keep=renewal.keep)
@@ -63,6 +65,7 @@ def lineage_of(
         ended_at=job.since,
         generation=_known(job, me, snapshot, parent),
         parent=renewed,
+        sample=sample,
     )
 
 

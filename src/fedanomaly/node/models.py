@@ -106,6 +106,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
         it knows none. None: kept before this was noted.
     parent : ParentLineage or None
         What it was refreshed from; None: trained anew.
+    sample : int or None
+        Rows that it was to take of each member's; None: all.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float
     generation: int | None = None
     parent: ParentLineage | None = None
+    sample: int | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -148,19 +148,18 @@ class NodeService:
         """Whether the node works: its loop has begun and not ended."""
         return self._thread.is_alive()
 
-    def train(self, *, model: str, dataset: str, detector: str, params: dict[str, Any]) -> str:
-        """Ask the federation for a job and return its id.
+    def train(
+        self, *, model: str, dataset: str, detector: str, params: dict[str, Any], sample: int | None = None
+    ) -> str:
+        """Ask the federation for a job, on a sample of each member's rows or on all, and return its id.
 
         Raises
         ------
         FedAnomalyError
             If this node itself could not take part, or nobody answers.
         """
-        return self._ask(
-            self._learners.request(
-                model=model, dataset=dataset, detector=detector, params=params, request=os.urandom(REQUEST_BYTES)
-            )
-        )
+        asked = {"model": model, "dataset": dataset, "detector": detector, "params": params, "sample": sample}
+        return self._ask(self._learners.request(**asked, request=os.urandom(REQUEST_BYTES)))
 
     def refresh(self, model: str, half_life_days: float) -> str:
         """Ask the federation to teach a model the rows that came since, and return the id of the job.

@@ -144,6 +144,7 @@ class ModelView(View):
     ended_at: float
     generation: int | None
     parent: ParentView | None
+    sample: int | None
 
 
 class ScoresView(View):

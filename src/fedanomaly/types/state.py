@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,21 @@ from fedanomaly.types.arrays import Integers
 from fedanomaly.types.canonical import Reader, begin, item, item_int
 
 STATE_VERSION = 1
+
+Made = TypeVar("Made")
+
+
+def _is_own(array: Integers) -> bool:
+    """Whether an array is one that a state has made: nobody can write to it."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.int64 or array.base is not None:
+        return False
+    return array.flags.c_contiguous and not array.flags.writeable
+
+
+def _own(array: Integers) -> Integers:
+    copy = np.array(array, dtype=np.int64, order="C")
+    copy.flags.writeable = False
+    return copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +55,12 @@ class State:
     version: int
     params: Mapping[str, Any]
     arrays: Mapping[str, Integers] = field(default_factory=dict)
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         arrays = {}
         for name, array in self.arrays.items():
-            copy = np.array(array, dtype=np.int64, order="C")
-            copy.flags.writeable = False
-            arrays[name] = copy
+            arrays[name] = array if _is_own(array) else _own(array)
         object.__setattr__(self, "arrays", MappingProxyType(arrays))
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
 
@@ -58,6 +72,12 @@ class State:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return State.from_bytes, (self.to_bytes(),)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what `make` returns, called once for this state and key; it lives as long as the state does."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def with_arrays(self, **arrays: Integers) -> State:
         """Return this state with further arrays; a name is set once."""
