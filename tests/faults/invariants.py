@@ -30,6 +30,7 @@ RULES = {
     "one statement": "a member says one thing about a manifest, whatever copy of it speaks",
     "prf inputs": "no input of a pseudo-random function is used for two payloads",
     "opened sets": "opened sets over the same rows have equal or disjoint honest parts",
+    "one alone": "no combination of opened sums holds the rows of one honest member alone",
     "few new rows": "over one opened set, the members with new rows number 0 or more than the threshold",
     "one state": "no step has two accepted states",
     "exact sums": "what is opened is the sum over exactly the closed set",
@@ -65,10 +66,17 @@ class Watch:
     ----------
     totals : callable
         Returns the true statistics, by field, of roster positions, snapshots and a state's parameters.
+    pieces : callable
+        Returns what a snapshot is made up of; no two pieces have rows in common.
     """
 
-    def __init__(self, totals: Callable[[list[tuple[bytes, int]], State], dict[str, np.ndarray]]) -> None:
+    def __init__(
+        self,
+        totals: Callable[[list[tuple[bytes, int]], State], dict[str, np.ndarray]],
+        pieces: Callable[[int], tuple[int, ...]],
+    ) -> None:
         self._totals = totals
+        self._pieces = pieces
         self.corrupted: set[bytes] = set()
         """Identities that the rules cannot speak for: restored while the log went back as well."""
         self.accepted_steps = 0
@@ -165,6 +173,22 @@ class Watch:
         for earlier in self.opened.values():
             self._check_pair(earlier, opened)
         self.opened[manifest.hash] = opened
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        """Look at all linear combinations of what was opened: each row of a matrix is a sum, over pieces of rows."""
+        sums = {
+            frozenset((member, each.generations[member]) for member in each.members) for each in self.opened.values()
+        }
+        honest = {member for told in sums for member, _ in told} - self.corrupted
+        pieces = sorted({(one, piece) for told in sums for one, own in told for piece in self._pieces(own)})
+        held = [{(one, piece) for one, own in told for piece in self._pieces(own)} for told in sums]
+        matrix = np.array([[key in told for key in pieces] for told in held], dtype=int)
+        for victim in honest:
+            others = [at for at, (one, _) in enumerate(pieces) if one in honest and one != victim]
+            with_victim = [at for at, (one, _) in enumerate(pieces) if one in honest]
+            if np.linalg.matrix_rank(matrix[:, others]) < np.linalg.matrix_rank(matrix[:, with_victim]):
+                raise ViolationError("one alone", victim.hex()[:8])
 
     def _check_pair(self, earlier: Opened, later: Opened) -> None:
         both = (earlier.members & later.members) - self.corrupted

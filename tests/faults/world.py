@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from fedanomaly.node.keystore import Keystore
-from fedanomaly.protocol import Enrol, EpochState, JobRequest, JobState, Settings, seal
+from fedanomaly.protocol import Enrol, EpochState, JobRequest, JobState, Relation, Settings, seal
 from fedanomaly.types import State
 from tests.faults.arithmetic import Ring
 from tests.faults.hub import Hub
@@ -87,7 +87,7 @@ class World:
         self.steps, self.time_s, self.hub_skew_s, self.jobs = 0, 1e6, 0.0, 0
         self.full: dict[str, int] = {}
         self.went_back = False
-        self.watch = Watch(self._totals)
+        self.watch = Watch(self._totals, pieces_of)
         self.network = Network(self)
         identities = [Keystore(*_keys(index)) for index in range(self.members + 1)]
         self._index = {identity.public_key: index for index, identity in enumerate(identities)}
@@ -162,7 +162,10 @@ class World:
     def learner(self, index: int, generation: int, request: JobRequest) -> ToyLearner:
         """Return a detector over one snapshot: sums of the first columns."""
         columns = json.loads(request.params).get("columns", COLUMNS)
-        return ToyLearner(rows_of(index, generation)[:, :columns], generation=generation, params=request.params)
+        own = ToyLearner(rows_of(index, generation)[:, :columns], generation=generation, params=request.params)
+        last = self.counter[index]
+        own.told = [Relation(left=(both - 2, both - 1), right=(both,)) for both in range(3, last + 1, 3)]
+        return own
 
     def _totals(self, told: list[tuple[bytes, int]], state: State) -> dict[str, np.ndarray]:
         columns = json.loads(state.params["params"]).get("columns", COLUMNS)
@@ -254,8 +257,9 @@ class World:
             self.hub.stop()
 
     def renew(self) -> None:
-        """Some members get new rows, with a number that nobody used before."""
-        for node in self.random.sample(self.nodes, self.random.randint(1, len(self.nodes))):
+        """Some members get new rows, or their last ones in one piece, with a number that nobody used before."""
+        some = self.random.choice([self.random.randint(1, len(self.nodes)), len(self.nodes)])
+        for node in self.random.sample(self.nodes, some):
             self.counter[node.index] += 1
             node.home.generation = self.counter[node.index]
             self.say(f"{node.label} has snapshot {node.home.generation}")
@@ -399,11 +403,16 @@ def _keys(index: int) -> tuple[bytes, bytes]:
     return tuple(hashlib.sha256(f"{name} {index}".encode()).digest() for name in ("identity", "data"))  # type: ignore[return-value]
 
 
+def pieces_of(generation: int) -> tuple[int, ...]:
+    """Return what a snapshot is made up of: every third one is the two before it together."""
+    return (generation,) if generation % 3 else (generation - 2, generation - 1)
+
+
 @cache
 def rows_of(index: int, generation: int) -> np.ndarray:
-    """Return the rows of a member's snapshot; never the same twice."""
-    rng = np.random.default_rng([index, generation])
-    return rng.integers(-100, 100, size=(int(rng.integers(5, 30)), COLUMNS))
+    """Return the rows of a member's snapshot."""
+    pieces = [np.random.default_rng([index, piece]) for piece in pieces_of(generation)]
+    return np.concatenate([rng.integers(-100, 100, size=(int(rng.integers(5, 30)), COLUMNS)) for rng in pieces])
 
 
 @cache

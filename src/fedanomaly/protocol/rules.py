@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fedanomaly.errors import CapacityError, DifferencingError, RefusedError
 from fedanomaly.fhe import Ask, Manifest
 from fedanomaly.protocol.capabilities import Row, Rows, Secrets
-from fedanomaly.protocol.differencing import ANOTHER_SET, refusal, summed_of
+from fedanomaly.protocol.differencing import ANOTHER_SET, Summed, refusal, summed_of
 from fedanomaly.protocol.envelope import Envelope
 from fedanomaly.protocol.messages import ContributionPost, Join, Message, Ready, Statement
 from fedanomaly.protocol.relations import Relation, read_relations, write_relations
@@ -236,8 +236,9 @@ class Ledger:
             raise RefusedError("a later step opens the same set as the first one, and no other")
 
     def summed(self) -> frozenset[int]:
-        """Return the generations of all rows that this node has contributed to sums."""
-        return frozenset(entry.generation for entry in self.contributed() if entry.manifest.ask.kind == "sum")
+        """Return the generations of all rows that this node, or a copy of it, has or may have contributed to sums."""
+        known = {entry.generation for entry in self.contributed() if entry.manifest.ask.kind == "sum"}
+        return frozenset({*known, *range(1, self.clone_generation + 1)})
 
     def _guard(
         self, round_: Round, own: bytes, relations: Mapping[bytes, Sequence[Relation]], certified: Mapping[bytes, Round]
@@ -249,6 +250,9 @@ class Ledger:
             for entry in self.contributed()
             if entry.manifest.ask.kind == "sum"
         ]
+        # With whom a copy of this node may have summed what is not known.
+        copied = range(1, self.clone_generation + 1)
+        earlier += [Summed(joined=((own, generation),), fixed=frozenset()) for generation in copied]
         asked = summed_of(manifest, round_.identities, None)
         told = refusal(asked, earlier, own=own, relations=relations, threshold=manifest.ask.threshold)
         if told == ANOTHER_SET:

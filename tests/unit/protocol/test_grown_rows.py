@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedanomaly.protocol import JobState, Relation
+from fedanomaly.types.canonical import item_int
 from tests.attacks.fork import private
 from tests.unit.protocol.driving import asked, listen, manifest_of, recorded, say, until
 from tests.unit.protocol.toy import ToyLearner, toy_request, toy_rows
@@ -155,6 +156,21 @@ def test_a_node_that_learns_what_its_rows_are_made_up_of_after_it_said_so_contri
     listen(fed)
     assert set(round_.contributions) == {2, 3, 4}
     assert "since it said that it is ready" in str(fed.errors[-1][1])
+
+
+def test_a_clone_counts_rows_that_its_twin_may_have_summed(federation):
+    """It joins with what has grown; what came behind the old rows would lay bare what the twin summed."""
+    fed = federation(4, 2)
+    fed.parties[0].rows.put([("clone", item_int("gen", FIRST), b"")])
+    give(fed, BOTH, 0, 1, 2, 3)
+    job, refused = train(fed, 1)
+    assert not refused
+    assert job.accepted[0].contributors == (1, 2, 3, 4)
+    give(fed, BEHIND, 0, 1, 2, 3)
+    job, refused = train(fed, 2)
+    assert "FA402 refused" in refused
+    assert set(job.declined) == {1}
+    assert job.accepted[0].contributors == (2, 3, 4)
 
 
 def test_a_node_remembers_what_members_said_of_their_rows_in_earlier_jobs(federation):
