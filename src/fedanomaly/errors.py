@@ -14,11 +14,11 @@ FedAnomalyError
 ├── ProtocolError            FA400  a peer broke the rules; never retry
 │   ├── ReplayError          FA401  something that may be used once came twice
 │   ├── RefusedError         FA402  a rule or the policy of this node forbids it
+│   │   └── DifferencingError  FA408  the difference from earlier sums would show rows of too few
 │   ├── VersionError         FA403  a peer speaks a version that is not known here
 │   ├── DivergedError        FA405  a log is not the one that was seen before
 │   ├── UnauthenticatedError FA406  a request does not prove who sends it
-│   ├── InvitationError      FA407  an invitation does not admit this node
-│   └── DifferencingError    FA408  the difference from earlier sums would show rows of too few members
+│   └── InvitationError      FA407  an invitation does not admit this node
 ├── NotFoundError            FA404  no such thing
 ├── UnavailableError         FA500  safe to retry after `retry_after_s`
 │   ├── CertificateError     FA501  the certificate of the other side does not hold

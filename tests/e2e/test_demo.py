@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 DATA = Path(os.environ.get("FEDANOMALY_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
@@ -70,7 +71,11 @@ def test_on_generated_payments_the_federation_beats_every_organisation(tmp_path)
     ],
 )
 def test_on_real_files_the_federation_is_as_good_as_pooled_data(tmp_path, file, arguments, organisations):
-    check(demo(tmp_path, "--data", real(file), *arguments), organisations)
+    path = real(file)
+    if file.endswith(".parquet"):  # a tenth of it: that all of it works too is for `make bench BENCH=payments`
+        pq.write_table(pq.read_table(path).slice(0, 30_000), tmp_path / "first.parquet")
+        path = str(tmp_path / "first.parquet")
+    check(demo(tmp_path / "demo", "--data", path, *arguments), organisations)
 
 
 def test_files_that_cannot_make_a_federation_are_refused_with_the_next_step(tmp_path):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -122,9 +123,10 @@ class Ensemble(Detector):
         entries = DEFAULT if self.detectors is None else tuple(self.detectors)
         if not entries:
             raise ConfigError("an ensemble needs at least one detector")
-        if all(isinstance(entry, str) for entry in entries):
-            return _named(entries)
-        return tuple(_track(at, entry) for at, entry in enumerate(entries))
+        try:
+            return _made_of(json.dumps([_plain(entry) for entry in entries]))
+        except (TypeError, ValueError):  # no parameters that could be asked for; whoever is wrong says so
+            return tuple(_track(at, entry) for at, entry in enumerate(entries))
 
 
 class Spread(Renewable):
@@ -217,8 +219,8 @@ class Average:
 
 
 @lru_cache(maxsize=16)
-def _named(names: tuple[str, ...]) -> tuple[Track, ...]:
-    return tuple(_track(at, name) for at, name in enumerate(names))
+def _made_of(entries: str) -> tuple[Track, ...]:
+    return tuple(_track(at, entry) for at, entry in enumerate(json.loads(entries)))
 
 
 def _track(at: int, entry: object) -> Track:

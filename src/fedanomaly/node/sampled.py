@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from fedanomaly.detectors.sampling import first_by, places_of
 from fedanomaly.errors import ConfigError, RefusedError
 from fedanomaly.protocol import JobRequest, Rows
 from fedanomaly.types import Floats, Integers
@@ -117,5 +116,8 @@ class Sample:
 
     def taken(self, encoded: Callable[[], Iterator[tuple[Floats, Integers | None]]]) -> Integers:
         """Return the places of the rows, rising, in one pass over all of them."""
+        # Here: whoever adds data needs no detectors.
+        from fedanomaly.detectors.sampling import first_by, places_of  # noqa: PLC0415
+
         places = [places_of(rows, self.of) for rows, _ in encoded()]
         return first_by(np.concatenate(places), self.rows)
