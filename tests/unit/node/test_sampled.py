@@ -147,14 +147,14 @@ def test_a_sample_is_written_in_one_way(home):
             home.learners(dataclasses.replace(asked, params=other))
 
 
-def add_everywhere(federation, name, *sizes):
+def add_everywhere(federation, name, first_seed, *sizes):
     for at, (home, keystore, size) in enumerate(zip(federation.homes, federation.keystores, sizes, strict=True)):
-        rows = write(federation.root, payments(40 + at, size), f"{name}-{at}.parquet")
+        rows = write(federation.root, payments(first_seed + at, size), f"{name}-{at}.parquet")
         Datasets(home.root / "data", keystore).add(name, rows, PLAN)
 
 
 def test_services_train_on_a_sample_and_on_all_rows(federation):
-    add_everywhere(federation, "many", 5000, 2500, 2100)
+    add_everywhere(federation, "many", 40, 5000, 2500, 2100)
     with federation.client() as node:
         node.train("many", "mahalanobis", sample=1024).wait(120)
         found = node.model("many")
@@ -168,7 +168,7 @@ def test_services_train_on_a_sample_and_on_all_rows(federation):
 
 def test_where_too_few_members_were_sampled_all_rows_are_not_summed_after_the_sample(federation):
     """The difference would be the rest of two members: of one, to the other."""
-    add_everywhere(federation, "few", 5000, 2500, 900)
+    add_everywhere(federation, "few", 50, 5000, 2500, 900)
     with federation.client() as node:
         node.train("few", "mahalanobis", sample=1024).wait(120)
         assert node.model("few").state["rows"].tolist() == [1024 + 1024 + 900]
