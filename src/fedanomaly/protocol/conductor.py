@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from fedanomaly.errors import CapacityError
 from fedanomaly.fhe import Contribution, DecryptionShare, Manifest, add_up
 from fedanomaly.protocol.capabilities import Blobs, Stored
 from fedanomaly.protocol.differencing import Summed, refusal, summed_of
@@ -63,7 +64,7 @@ class Conductor:
 
     def _joining(self, job: Job, round_: Round, now_s: float) -> Post | None:
         point = job.point() if job.request else None
-        fixed = (point.fixed if point else ()) or self._fixed_by_rows(job)
+        fixed = (point.fixed if point else ()) or self._insisted(job, round_)
         expected = set(fixed or (job.adds() if job.request else range(1, job.epoch.members + 1)))
         gone = expected & job.declined.keys()
         if not expected - gone <= round_.joins.keys() and now_s < round_.since + self._settings.join_s:
@@ -86,6 +87,14 @@ class Conductor:
         )
         return self._say(ManifestPost(manifest=manifest.raw))
 
+    def _insisted(self, job: Job, round_: Round) -> tuple[int, ...]:
+        # Asked whenever somebody joins, and looked up in all of the past: once, until something else follows from it.
+        said = sum(len(earlier.statements) for earlier in self._log.rounds.values())
+        key = round_.ask.digest, said, job.adds() if job.request else ()
+        if key not in job.insisted:
+            job.insisted[key] = self._fixed_by_rows(job)
+        return job.insisted[key]
+
     def _fixed_by_rows(self, job: Job) -> tuple[int, ...]:
         """Return the set that members insist on because of sums over their rows before, if any.
 
@@ -101,10 +110,14 @@ class Conductor:
 
         def passes(fixed: frozenset[bytes]) -> bool:
             asked = Summed(joined=tuple(now.items()), fixed=fixed)
-            return all(
-                refusal(asked, earlier[own], own=own, relations=relations, threshold=threshold) is None
-                for own in fixed or now
-            )
+            try:
+                told = [
+                    refusal(asked, earlier[own], own=own, relations=relations, threshold=threshold)
+                    for own in fixed or now
+                ]
+            except CapacityError:
+                return False
+            return not any(told)
 
         sets = {each.opened for told in earlier.values() for each in told if each.opened} | {frozenset(now)}
         for fixed in (frozenset(), *sorted(sets, key=len, reverse=True)):

@@ -38,6 +38,9 @@ from fedanomaly.types.span import Span
 NOT_CERTIFIED = "an earlier sum over the same rows is not certified yet"
 ANOTHER_SET = "a sum over these rows and another set was opened before"
 
+MOST_COEFFICIENTS = 300_000
+"""So much arithmetic, a few seconds, is spent on relations that a member may have made up to keep others busy."""
+
 Relations = Mapping[bytes, Sequence[Relation]]
 """By identity."""
 Vector = dict[tuple[bytes, int], int]
@@ -114,6 +117,11 @@ def refusal(
         What is known of everyone's sets of rows.
     threshold : int
         t.
+
+    Raises
+    ------
+    CapacityError
+        If this takes more arithmetic than any member's rows can need.
     """
     live = [each for each in dict.fromkeys(earlier) if each.opened is None or own in each.opened]
     rows = asked.generations[own]
@@ -135,7 +143,7 @@ def _is_new(generation: int, identity: bytes, sums: Sequence[Summed], relations:
     added = {each.may_hold[identity] for each in sums if identity in each.may_hold}
     if generation in added:
         return False
-    known = Span([{each: 1} for each in sorted(added)])
+    known = Span([{each: 1} for each in sorted(added)], limit=MOST_COEFFICIENTS)
     for relation in relations.get(identity, ()):
         known.add(relation.vector())
     return {generation: 1} not in known
@@ -153,13 +161,14 @@ def _tells_nothing(asked: Summed, sums: Sequence[Summed], relations: Relations) 
     """Whether a sum over a fixed set is a combination of sums that opened."""
     if not asked.fixed:
         return False
-    known: Span[tuple[bytes, int]] = Span()
-    for identity, told in relations.items():
-        for relation in told:
-            known.add({(identity, generation): count for generation, count in relation.vector().items()})
+    known: Span[tuple[bytes, int]] = Span(limit=MOST_COEFFICIENTS)
     for each in sums:
         if each.opened:
             known.add(each.vector(each.opened))
+    # Last: their rows are long, and every sum would be held against them.
+    for identity, told in relations.items():
+        for relation in told:
+            known.add({(identity, generation): count for generation, count in relation.vector().items()})
     return asked.vector(asked.fixed) in known
 
 

@@ -68,6 +68,7 @@ class Job:
         self.requested_by = requested_by
         self.since = 0.0
         self.ready: dict[int, Ready] = {}
+        self.insisted: dict[tuple[bytes, int, tuple[int, ...]], tuple[int, ...]] = {}
         self.declined: dict[int, str] = {}
         self.rounds: list[Round] = []
         self.outcome: JobState | None = None

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedanomaly.errors import MessageError
+from fedanomaly.errors import CapacityError, MessageError
 from fedanomaly.types.canonical import Reader, item
 
-MAX_TERMS = 1024
+MAX_TERMS = 4096
 """So many numbers may stand in the relations of one member."""
 
 
@@ -63,8 +63,24 @@ class Relation:
 
 
 def write_relations(relations: Iterable[Relation]) -> bytes:
-    """Return the canonical bytes of relations, in any order."""
-    return b"".join(sorted(relation.to_bytes() for relation in relations))
+    """Return the canonical bytes of relations, in any order.
+
+    Raises
+    ------
+    CapacityError
+        If they name too many sets.
+    """
+    told = list(relations)
+    if _terms(told) > MAX_TERMS:
+        raise CapacityError(
+            f"the rows of this node were summed in parts and together so often that over {MAX_TERMS} sets are named",
+            hint="sum new rows only, under a data set of another name",
+        )
+    return b"".join(sorted(relation.to_bytes() for relation in told))
+
+
+def _terms(relations: Iterable[Relation]) -> int:
+    return sum(len(each.left) + len(each.right) for each in relations)
 
 
 def read_relations(data: bytes) -> tuple[Relation, ...]:
@@ -78,8 +94,8 @@ def read_relations(data: bytes) -> tuple[Relation, ...]:
     reader, out = Reader(data), []
     while not reader.done:
         out.append(Relation.read(reader))
+    if _terms(out) > MAX_TERMS:
+        raise MessageError(f"the relations of sets of rows name more than {MAX_TERMS} of them")
     if write_relations(out) != data or len(set(out)) != len(out):
         raise MessageError("the relations of sets of rows are not in order")
-    if sum(len(each.left) + len(each.right) for each in out) > MAX_TERMS:
-        raise MessageError(f"the relations of sets of rows name more than {MAX_TERMS} of them")
     return tuple(out)

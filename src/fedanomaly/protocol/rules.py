@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fedanomaly.errors import CapacityError, DifferencingError, RefusedError
 from fedanomaly.fhe import Ask, Manifest
 from fedanomaly.protocol.capabilities import Row, Rows, Secrets
-from fedanomaly.protocol.differencing import ANOTHER_SET, Summed, refusal, summed_of
+from fedanomaly.protocol.differencing import ANOTHER_SET, MOST_COEFFICIENTS, Summed, refusal, summed_of
 from fedanomaly.protocol.envelope import Envelope
 from fedanomaly.protocol.messages import ContributionPost, Join, Message, Ready, Statement
 from fedanomaly.protocol.relations import Relation, read_relations, write_relations
@@ -273,7 +273,7 @@ class Ledger:
             if message is None or message.generation != join.generation:
                 raise RefusedError("a member joined with rows of which it has not said what they are made up of")
             said[round_.identities[join.member - 1]] = set(read_relations(message.relations))
-        known = Span(relation.vector() for relation in said[own])
+        known = Span((relation.vector() for relation in said[own]), limit=MOST_COEFFICIENTS)
         if not all(relation.vector() in known for relation in relations):
             raise RefusedError(
                 "this node has summed, or added, rows since it said that it is ready", hint="ask for the job again"

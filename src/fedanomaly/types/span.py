@@ -7,6 +7,8 @@ from fractions import Fraction
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
+from fedanomaly.errors import CapacityError
+
 Key = TypeVar("Key", int, tuple[int, int], tuple[bytes, int])
 
 
@@ -21,10 +23,19 @@ class Span(Generic[Key]):
     ----------
     vectors : iterable of mappings
         Coefficients by coordinate; absent ones are 0. Coordinates need an order.
+    limit : int, optional
+        So many coefficients may be computed, in all; for vectors of others, who
+        could choose some that take hours.
+
+    Raises
+    ------
+    CapacityError
+        If the limit is reached.
     """
 
-    def __init__(self, vectors: Iterable[Mapping[Key, int]] = ()) -> None:
+    def __init__(self, vectors: Iterable[Mapping[Key, int]] = (), *, limit: int | None = None) -> None:
         self._rows: dict[Key, dict[Key, Fraction]] = {}
+        self._left = limit
         for vector in vectors:
             self.add(vector)
 
@@ -44,6 +55,12 @@ class Span(Generic[Key]):
         """Yield the rows of the echelon form; the coefficient of each one's least coordinate is 1."""
         yield from self._rows.values()
 
+    def _pay(self, coefficients: int) -> None:
+        if self._left is not None:
+            self._left -= coefficients
+            if self._left < 0:
+                raise CapacityError("these vectors depend on each other in too many ways to tell which do")
+
     def _rest(self, vector: Mapping[Key, int]) -> dict[Key, Fraction]:
         left = {key: Fraction(value) for key, value in vector.items() if value}
         open_ = list(left)
@@ -53,6 +70,7 @@ class Span(Generic[Key]):
             factor, row = left.get(pivot), self._rows.get(pivot)
             if not factor or row is None:
                 continue
+            self._pay(len(row))
             for key, value in row.items():
                 new = left.get(key, Fraction(0)) - factor * value
                 if new:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from fedanomaly.errors import MessageError
+from fedanomaly.errors import CapacityError, MessageError
 from fedanomaly.protocol.differencing import ANOTHER_SET, NOT_CERTIFIED, Summed, refusal
 from fedanomaly.protocol.relations import MAX_TERMS, Relation, read_relations, write_relations
 
@@ -118,5 +119,28 @@ def test_relations_have_one_written_form():
 def test_relations_name_so_many_sets_at_most():
     many = Relation(left=tuple(range(2, MAX_TERMS + 1)), right=(1,))
     assert read_relations(many.to_bytes()) == (many,)
+    with pytest.raises(CapacityError, match="in parts and together so often"):
+        write_relations([many, GROWN])
     with pytest.raises(MessageError, match="more than"):
-        read_relations(write_relations([many, GROWN]))
+        read_relations(b"".join(sorted(each.to_bytes() for each in (many, GROWN))))
+
+
+def test_who_makes_up_relations_keeps_nobody_busy():
+    rng = np.random.default_rng(1)
+    made_up = []
+    while len(made_up) < MAX_TERMS // 8:
+        left, right = (tuple(sorted(rng.integers(1, 900, size=4).tolist())) for _ in range(2))
+        if not set(left) & set(right):
+            made_up.append(Relation(left=left, right=right))
+    assert read_relations(write_relations(set(made_up)))
+    with pytest.raises(CapacityError, match="in too many ways"):
+        told(of("abcd"), opened("abcd", 2), relations={"b": made_up, "a": [Relation(left=(1,), right=(2,))]})
+
+
+def test_ten_years_of_daily_rows_that_were_summed_each_day_and_together_are_told_in_time():
+    days = range(1, 3651)
+    whole = Relation(left=tuple(days), right=(4000,))
+    relations = dict.fromkeys("abcd", (whole,))
+    sums = [opened("abcd", day) for day in days]
+    assert told(of("abcd", 4000), *sums, relations=relations) is None
+    assert told(of("abc", 4000), *sums, relations=relations) == ANOTHER_SET
