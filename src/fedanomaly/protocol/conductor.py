@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fedanomaly.errors import CapacityError
 from fedanomaly.fhe import Contribution, DecryptionShare, Manifest, add_up
 from fedanomaly.protocol.capabilities import Blobs, Stored
 from fedanomaly.protocol.differencing import Summed, refusal, summed_of
@@ -110,14 +109,10 @@ class Conductor:
 
         def passes(fixed: frozenset[bytes]) -> bool:
             asked = Summed(joined=tuple(now.items()), fixed=fixed)
-            try:
-                told = [
-                    refusal(asked, earlier[own], own=own, relations=relations, threshold=threshold)
-                    for own in fixed or now
-                ]
-            except CapacityError:
-                return False
-            return not any(told)
+            return all(
+                refusal(asked, earlier[own], own=own, relations=relations, threshold=threshold) is None
+                for own in fixed or now
+            )
 
         sets = {each.opened for told in earlier.values() for each in told if each.opened} | {frozenset(now)}
         for fixed in (frozenset(), *sorted(sets, key=len, reverse=True)):

@@ -27,9 +27,10 @@ member says of its own rows with every job. A lie there exposes the liar only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from fedanomaly.errors import CapacityError
 from fedanomaly.fhe import Manifest
 from fedanomaly.protocol.relations import Relation
 from fedanomaly.protocol.rounds import Round
@@ -41,7 +42,7 @@ ANOTHER_SET = "a sum over these rows and another set was opened before"
 MOST_COEFFICIENTS = 300_000
 """So much arithmetic, a few seconds, is spent on relations that a member may have made up to keep others busy."""
 
-Relations = Mapping[bytes, Sequence[Relation]]
+Relations = Mapping[bytes, Collection[Relation]]
 """By identity."""
 Vector = dict[tuple[bytes, int], int]
 
@@ -117,11 +118,6 @@ def refusal(
         What is known of everyone's sets of rows.
     threshold : int
         t.
-
-    Raises
-    ------
-    CapacityError
-        If this takes more arithmetic than any member's rows can need.
     """
     live = [each for each in dict.fromkeys(earlier) if each.opened is None or own in each.opened]
     rows = asked.generations[own]
@@ -143,10 +139,14 @@ def _is_new(generation: int, identity: bytes, sums: Sequence[Summed], relations:
     added = {each.may_hold[identity] for each in sums if identity in each.may_hold}
     if generation in added:
         return False
-    known = Span([{each: 1} for each in sorted(added)], limit=MOST_COEFFICIENTS)
-    for relation in relations.get(identity, ()):
-        known.add(relation.vector())
-    return {generation: 1} not in known
+    try:
+        known = Span([{each: 1} for each in sorted(added)], limit=MOST_COEFFICIENTS)
+        for relation in relations.get(identity, ()):
+            known.add(relation.vector())
+        is_made_up = {generation: 1} in known
+    except CapacityError:
+        is_made_up = True  # who says so much of its rows that nobody can follow hides nobody
+    return not is_made_up
 
 
 def _new_members(asked: Summed, sums: Sequence[Summed], relations: Relations) -> int:
@@ -162,17 +162,21 @@ def _tells_nothing(asked: Summed, sums: Sequence[Summed], relations: Relations) 
     if not asked.fixed:
         return False
     known: Span[tuple[bytes, int]] = Span(limit=MOST_COEFFICIENTS)
-    for each in sums:
-        if each.opened:
-            known.add(each.vector(each.opened))
-    # Last: their rows are long, and every sum would be held against them.
-    for identity, told in relations.items():
-        for relation in told:
-            known.add({(identity, generation): count for generation, count in relation.vector().items()})
-    return asked.vector(asked.fixed) in known
+    opened = [(each, each.opened) for each in sums if each.opened]
+    try:
+        for each, members in opened:
+            known.add(each.vector(members))
+        # Last: their rows are long, and every sum would be held against them.
+        for identity in asked.fixed.union(*(members for _, members in opened)):
+            for relation in relations.get(identity, ()):
+                known.add({(identity, generation): count for generation, count in relation.vector().items()})
+        tells_nothing = asked.vector(asked.fixed) in known
+    except CapacityError:
+        tells_nothing = False
+    return tells_nothing
 
 
-def _linked(generation: int, relations: Sequence[Relation]) -> set[int]:
+def _linked(generation: int, relations: Collection[Relation]) -> set[int]:
     """Return the generations that share rows with one, as far as relations tell."""
     linked, rest = {generation}, [set(each.left) | set(each.right) for each in relations]
     while touched := [each for each in rest if not linked.isdisjoint(each)]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fedanomaly.errors import CapacityError, DifferencingError, RefusedError
 from fedanomaly.fhe import Ask, Manifest
 from fedanomaly.protocol.capabilities import Row, Rows, Secrets
-from fedanomaly.protocol.differencing import ANOTHER_SET, MOST_COEFFICIENTS, Summed, refusal, summed_of
+from fedanomaly.protocol.differencing import ANOTHER_SET, MOST_COEFFICIENTS, Relations, Summed, refusal, summed_of
 from fedanomaly.protocol.envelope import Envelope
 from fedanomaly.protocol.messages import ContributionPost, Join, Message, Ready, Statement
 from fedanomaly.protocol.relations import Relation, read_relations, write_relations
@@ -190,9 +190,9 @@ class Ledger:
             said: dict[bytes, set[Relation]] = {}
             if ask.kind == "sum":
                 own = round_.identities[me - 1]
-                said, heard = self._told(round_, own, ready, relations), self._heard()
-                known = {one: said.get(one, set()) | heard.get(one, set()) for one in said.keys() | heard.keys()}
-                self._guard(round_, own, {one: list(told) for one, told in known.items()}, certified)
+                said = self._told(round_, own, ready, relations)
+                # Whoever takes part has said all that counts; of others there is what they said before.
+                self._guard(round_, own, {**self._heard(), **said}, certified)
             record = item("manifest", manifest.raw) + item("identities", b"".join(round_.identities))
             record += item_int("gen", join.generation)
             rows: list[Row] = [("spent", join.nonce, digest), ("contributed", digest, record)]
@@ -240,9 +240,7 @@ class Ledger:
         known = {entry.generation for entry in self.contributed() if entry.manifest.ask.kind == "sum"}
         return frozenset({*known, *range(1, self.clone_generation + 1)})
 
-    def _guard(
-        self, round_: Round, own: bytes, relations: Mapping[bytes, Sequence[Relation]], certified: Mapping[bytes, Round]
-    ) -> None:
+    def _guard(self, round_: Round, own: bytes, relations: Relations, certified: Mapping[bytes, Round]) -> None:
         """Apply the guard against differencing (`protocol.differencing`), keyed by rows in all key epochs."""
         manifest = round_.posted
         earlier = [

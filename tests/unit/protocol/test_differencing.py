@@ -133,8 +133,14 @@ def test_who_makes_up_relations_keeps_nobody_busy():
         if not set(left) & set(right):
             made_up.append(Relation(left=left, right=right))
     assert read_relations(write_relations(set(made_up)))
-    with pytest.raises(CapacityError, match="in too many ways"):
-        told(of("abcd"), opened("abcd", 2), relations={"b": made_up, "a": [Relation(left=(1,), right=(2,))]})
+    again = Relation(left=(1,), right=(2,))
+    assert told(of("abcd"), opened("abcd", 2), relations={"b": made_up, "a": [again]}) == ANOTHER_SET
+    # Its own sums follow from its own rows; and of members that are new to all, it is none.
+    assert told(of("abcd", 3), opened("abcd", 2), relations={"b": made_up, "a": [again]}) is None
+    three = dict.fromkeys("acd", 5) | {"b": 950, "e": 2}
+    assert told(of("abcde", three), opened("abcde", 2), own="e", relations={"b": made_up}) is None
+    two = {"a": 5, "c": 5, "d": 2, "e": 2, "b": 950}
+    assert told(of("abcde", two), opened("abcde", 2), own="e", relations={"b": made_up}) == ANOTHER_SET
 
 
 def test_ten_years_of_daily_rows_that_were_summed_each_day_and_together_are_told_in_time():
