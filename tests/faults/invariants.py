@@ -46,7 +46,10 @@ class ViolationError(AssertionError):
 
     def __init__(self, rule: str, what: str) -> None:
         super().__init__(f"{RULES[rule]}: {what}")
-        self.rule = rule
+        self.rule, self.what = rule, what
+
+    def __reduce__(self) -> tuple[type[ViolationError], tuple[str, str]]:
+        return ViolationError, (self.rule, self.what)  # it comes from another process
 
 
 @dataclass(frozen=True)
