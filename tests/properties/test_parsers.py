@@ -16,6 +16,7 @@ from fedanomaly.features import Column, Schema
 from fedanomaly.node.keystore import Cost, Keystore
 from fedanomaly.protocol import Envelope, Settings
 from fedanomaly.protocol.messages import KINDS
+from fedanomaly.protocol.relations import Relation, read_relations, write_relations
 from fedanomaly.simulation.federation import Federation, Party
 from fedanomaly.simulation.simulate import ArrayLearner, matrix_schema, request_for
 from fedanomaly.transport import Invitation, error_of
@@ -115,6 +116,18 @@ def test_messages_of_every_kind(kind, data):
     bodies = [envelope.body for envelope in recorded()[0] if envelope.kind == kind]
     round_trips(KINDS[kind].from_bytes, data.draw(bent(bodies or [recorded()[0][0].body])))
     round_trips(KINDS[kind].from_bytes, data.draw(st.binary(max_size=64)))
+
+
+@BOUNDED
+@given(st.data())
+def test_relations_of_sets_of_rows(data):
+    told = [Relation(left=(1, 2), right=(3,)), Relation(left=(4, 4), right=(1 << 40,))]
+    raw = data.draw(bent([write_relations(told), write_relations(told[:1])]))
+    try:
+        read = read_relations(raw)
+    except FedAnomalyError:
+        return
+    assert write_relations(read) == raw
 
 
 @BOUNDED
