@@ -66,7 +66,7 @@ class Moments:
             return Step(name="squares", fields=(spec,))
         return None
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:  # noqa: ARG002 (the learner's face)
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:  # noqa: ARG002 (its face)
         """Return none: all members have other rows every time."""
         return ()
 

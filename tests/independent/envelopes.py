@@ -95,6 +95,22 @@ def read_next_step(data: bytes) -> SimpleNamespace:
     return read_body("next-step", NEXT_STEP, data)
 
 
+def check_relations(data: bytes) -> None:
+    """Sets of rows on two sides, each ascending, none on both; in the order of their bytes, 4,096 numbers at most."""
+    told, numbers = [], 0
+    while data:
+        sides, start = [], data
+        for expected in ("left", "right"):
+            label, value, data = take(data)
+            need(label == expected and len(value) % 8 == 0 and value != b"", "not two sides of sets of rows")
+            sides.append([whole(value[at : at + 8]) for at in range(0, len(value), 8)])
+            need(sides[-1] == sorted(sides[-1]) and sides[-1][0] > 0, "out of order, or none")
+        need(not set(sides[0]) & set(sides[1]), "on both sides")
+        told.append(start[: len(start) - len(data)])
+        numbers += len(sides[0]) + len(sides[1])
+    need(told == sorted(set(told)) and numbers <= 4096, "out of order, or too many")
+
+
 def checked(key: bytes, signature: bytes, data: bytes) -> None:
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, data)

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from tests.independent.encoding import begin, indices, item, need, number
-from tests.independent.envelopes import FROM_COORDINATOR, Envelope, checked, read_envelope, read_next_step, verify
+from tests.independent.envelopes import (
+    FROM_COORDINATOR,
+    Envelope,
+    check_relations,
+    checked,
+    read_envelope,
+    read_next_step,
+    verify,
+)
 from tests.independent.manifests import Ask, Join, Manifest, read_ask, read_manifest
 from tests.independent.streams import sha256
 
@@ -243,6 +251,7 @@ class Log:
         job = self._job_of(message)
         need(job.request is not None and not job.outcome and member not in job.ready, "answered, or over")
         read_next_step(message.next_step)
+        check_relations(message.relations)
         job.ready[member] = message
 
     def _decline(self, message: SimpleNamespace, envelope: Envelope) -> None:

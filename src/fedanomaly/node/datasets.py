@@ -167,11 +167,13 @@ class Datasets:
             number = contents.generation_of(hashlib.sha256(name).digest())
         return Sample(rows=rows, of=snapshot.generation, generation=number)
 
-    def relations(self, generations: Collection[int]) -> tuple[Relation, ...]:
-        """Return how sets of rows, by their generations, are made up of each other."""
-        asked = frozenset(generations), self._registry.stamp()
+    def relations(self, generations: Collection[int], upto: int = 0) -> tuple[Relation, ...]:
+        """Return how sets of rows, by their generations, and all up to a number, are made up of each other."""
+        asked = frozenset(generations), upto, self._registry.stamp()
         if self._related is None or self._related[0] != asked:
-            self._related = asked, relations_among(asked[0], self._registry.read().digests())
+            digests = self._registry.read().digests()
+            known = {*generations, *(number for number in digests.values() if 0 < number <= upto)}
+            self._related = asked, relations_among(known, digests)
         return self._related[1]
 
     def newest(self, name: str) -> Snapshot:

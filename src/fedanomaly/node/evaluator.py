@@ -217,9 +217,9 @@ class NodeEvaluator:
         """Return how far this node's held-out rows are from those of all others."""
         return drift_from(state, self.counts, self._scorer.schema.feature_names)
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:
         """Return how these rows and rows that were summed before are made up of each other."""
-        return self._datasets.relations({*summed, self.generation})
+        return self._datasets.relations({*summed, self.generation}, copied)
 
     def start(self) -> State:
         """Return the state before the first step; the same at every member that holds the model."""

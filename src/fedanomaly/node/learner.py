@@ -309,9 +309,9 @@ class NodeLearner:
         """Digest of the feature schema."""
         return self._snapshot.schema_digest
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:
         """Return how these rows and rows that were summed before are made up of each other."""
-        return self._datasets.relations({*summed, self.generation})
+        return self._datasets.relations({*summed, self.generation}, copied)
 
     def start(self) -> State:
         """Return the state before the first step; the same at every member."""

@@ -45,9 +45,9 @@ class Noting:
         """As the learner's."""
         return self._learner.schema
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:
         """As the learner's."""
-        return self._learner.relations(summed)
+        return self._learner.relations(summed, copied)
 
     def start(self) -> State:
         """As the learner's."""

@@ -167,8 +167,16 @@ class Learner(Protocol):
         """Digest of the feature schema, 32 bytes."""
         ...
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
-        """Return all relations among its own rows and sets of rows that were summed before, by their generations."""
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:
+        """Return all relations among its own rows and sets of rows that were summed before.
+
+        Parameters
+        ----------
+        summed : collection of int
+            Their generations.
+        copied : int
+            All generations up to this one may have been summed by a copy of this node.
+        """
         ...
 
     def start(self) -> State:

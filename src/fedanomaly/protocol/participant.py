@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from fedanomaly.protocol.envelope import Post, seal
 from fedanomaly.protocol.jobs import Job
 from fedanomaly.protocol.keysetup import Fetch
 from fedanomaly.protocol.messages import TRAINED, ContributionPost, Join, Message, NextStep, Ready, Vote
-from fedanomaly.protocol.relations import write_relations
+from fedanomaly.protocol.relations import Relation, write_relations
 from fedanomaly.protocol.rounds import Round, RoundState, set_hash
 from fedanomaly.protocol.rules import Joined, Ledger, Values
 from fedanomaly.protocol.settings import Policy
@@ -178,11 +178,15 @@ class Participant:
             epoch=self._job.epoch.id,
             job=self._job.number,
             generation=self._learner.generation,
-            relations=write_relations(self._learner.relations(self._desk.ledger.summed())),
+            relations=write_relations(self._relations(self._learner)),
             state_tag=self._tag(state),
             next_step=self._next(state).to_bytes(),
         )
         return self._desk.post(message)
+
+    def _relations(self, learner: Learner) -> Sequence[Relation]:
+        ledger = self._desk.ledger
+        return learner.relations(ledger.summed(), ledger.clone_generation)
 
     def _next(self, state: State) -> NextStep:
         step = self._learner.next_step(state)
@@ -277,7 +281,7 @@ class Participant:
             quota=settings.quota,
             certified=self._desk.log.rounds,
             ready=self._job.ready,
-            relations=self._own.relations(ledger.summed()) if self._own else (),
+            relations=self._relations(self._own) if self._own else (),
         )
         contribution = self._secrets.contribution(manifest, values)
         yield self._desk.post(ContributionPost(manifest=manifest.hash), contribution.to_bytes())

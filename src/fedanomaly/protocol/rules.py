@@ -236,9 +236,8 @@ class Ledger:
             raise RefusedError("a later step opens the same set as the first one, and no other")
 
     def summed(self) -> frozenset[int]:
-        """Return the generations of all rows that this node, or a copy of it, has or may have contributed to sums."""
-        known = {entry.generation for entry in self.contributed() if entry.manifest.ask.kind == "sum"}
-        return frozenset({*known, *range(1, self.clone_generation + 1)})
+        """Return the generations of all rows that this node has contributed to sums."""
+        return frozenset(entry.generation for entry in self.contributed() if entry.manifest.ask.kind == "sum")
 
     def _guard(self, round_: Round, own: bytes, relations: Relations, certified: Mapping[bytes, Round]) -> None:
         """Apply the guard against differencing (`protocol.differencing`), keyed by rows in all key epochs."""
@@ -249,7 +248,8 @@ class Ledger:
             if entry.manifest.ask.kind == "sum"
         ]
         # With whom a copy of this node may have summed what is not known.
-        copied = range(1, self.clone_generation + 1)
+        named = {generation for relation in relations.get(own, ()) for generation in (*relation.left, *relation.right)}
+        copied = {generation for generation in named if generation <= self.clone_generation}
         earlier += [Summed(joined=((own, generation),), fixed=frozenset()) for generation in copied]
         asked = summed_of(manifest, round_.identities, None)
         told = refusal(asked, earlier, own=own, relations=relations, threshold=manifest.ask.threshold)

@@ -87,7 +87,7 @@ class EvaluationLearner:
         """The organisation's own histograms."""
         return self._evaluating.local(self._rows, self._labels)
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:  # noqa: ARG002 - one array has no parts
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:  # noqa: ARG002 - one array
         """Return none."""
         return ()
 

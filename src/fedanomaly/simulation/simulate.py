@@ -95,7 +95,7 @@ class ArrayLearner:
         self.generation = generation
         self.schema = matrix_schema(rows.shape[1])
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:  # noqa: ARG002 - one array has no parts
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:  # noqa: ARG002 - one array
         """Return none."""
         return ()
 

@@ -241,6 +241,9 @@ def test_rows_in_parts_and_together_are_known_to_be_the_same_whatever_is_added_f
         for name, file in names
     ]
     assert datasets.relations({first, all_, rest}) == (Relation(left=(first, rest), right=(all_,)),)
+    # As a copy of this node may have summed all up to a number, these count whether asked for or not.
+    assert datasets.relations({rest}, all_) == datasets.relations({first, all_, rest})
+    assert datasets.relations({rest}, first) == ()
 
 
 def test_held_out_rows_have_a_generation_of_their_own_under_any_schema(datasets, source, tmp_path):

@@ -22,10 +22,11 @@ class ToyLearner:
         self.params = params
         self.told: list[Relation] = []
 
-    def relations(self, summed: Collection[int]) -> Sequence[Relation]:
-        """Return what the test says of these rows and those that were summed."""
+    def relations(self, summed: Collection[int], copied: int) -> Sequence[Relation]:
+        """Return what the test says of these rows and those that were summed, or may have been by a copy."""
         known = {*summed, self.generation}
-        return [each for each in self.told if {*each.left, *each.right} <= known]
+        named = [(each, {*each.left, *each.right}) for each in self.told]
+        return [each for each, sets in named if all(one in known or one <= copied for one in sets)]
 
     def start(self) -> State:
         return State("toy", 1, {"params": self.params})
