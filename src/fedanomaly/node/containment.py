@@ -30,7 +30,7 @@ def relations_among(generations: Collection[int], digests: Mapping[bytes, int]) 
     Parameters
     ----------
     generations : collection of int
-        Their numbers.
+        Their numbers; 0 is no set.
     digests : mapping of bytes to int
         Digests of all sets that are known, with their generations. Those with 0
         have none; a generation may have several digests.
@@ -53,9 +53,9 @@ def relations_among(generations: Collection[int], digests: Mapping[bytes, int]) 
 
 
 def _name(value: int, generation: int, summed: Collection[int]) -> _Name:
-    if generation in summed:
-        return 1, generation
-    return (0, generation) if generation else (0, -value)
+    if not generation:  # a file as a whole, never summed as such, whatever number stands for no rows
+        return 0, -value
+    return int(generation in summed), generation
 
 
 def _relation(row: Mapping[_Name, Fraction]) -> Relation:

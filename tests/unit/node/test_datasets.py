@@ -226,6 +226,8 @@ def test_two_splits_of_one_file_are_known_to_be_of_the_same_rows(datasets, sourc
     parts = [(each.generation, each.holdout_generation) for each in (first, second)]
     assert datasets.relations({*parts[0], *parts[1]}) == (Relation(left=parts[0], right=parts[1]),)
     assert datasets.relations({*parts[0], second.generation}) == ()
+    # Who has no rows to add has the number 0, as files in whole do: it says the same of what it summed before.
+    assert datasets.relations({0, *parts[0], *parts[1]}) == datasets.relations({*parts[0], *parts[1]})
 
 
 def test_rows_in_parts_and_together_are_known_to_be_the_same_whatever_is_added_first(datasets, source, tmp_path):
