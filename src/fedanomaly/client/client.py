@@ -88,9 +88,8 @@ class Client:
         FedAnomalyError
             If this node itself could not take part.
         """
-        body = {"dataset": dataset, "detector": detector, "params": dict(params or {}), "model": model}
-        body["sample"] = sample
-        return Job(self._connection, self._connection.post("/v1/jobs", body)["id"])
+        asked = {"dataset": dataset, "detector": detector, "model": model, "sample": sample}
+        return Job(self._connection, self._connection.post("/v1/jobs", {**asked, "params": dict(params or {})})["id"])
 
     def refresh(self, model: str, *, half_life_days: float = 30.0) -> Job:
         """Ask the federation to teach a model the rows that came since it was trained.

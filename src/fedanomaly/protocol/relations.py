@@ -42,15 +42,13 @@ class Relation:
 
     def vector(self) -> dict[int, int]:
         """Return how often each generation counts; left is positive, and all of it adds up to nothing."""
-        return Counter(self.left) | {generation: -count for generation, count in Counter(self.right).items()}
+        counts = Counter(self.left)
+        counts.subtract(self.right)
+        return counts
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes."""
-        sides = ((name, struct.pack(f"<{len(side)}Q", *side)) for name, side in self._sides())
-        return b"".join(item(name, side) for name, side in sides)
-
-    def _sides(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        return ("left", self.left), ("right", self.right)
+        return item("left", _written(self.left)) + item("right", _written(self.right))
 
     @classmethod
     def read(cls, reader: Reader) -> Relation:
@@ -60,6 +58,10 @@ class Relation:
             raise MessageError("a relation of sets of rows is cut short")
         sides = [struct.unpack(f"<{len(side) // 8}Q", side) for side in (left, right)]
         return cls(left=sides[0], right=sides[1])
+
+
+def _written(side: tuple[int, ...]) -> bytes:
+    return struct.pack(f"<{len(side)}Q", *side)
 
 
 def write_relations(relations: Iterable[Relation]) -> bytes:
