@@ -7,6 +7,7 @@ import (
 
 	"fedanomaly/engine/fault"
 	"fedanomaly/engine/member"
+	"fedanomaly/engine/packed"
 )
 
 func TestNoPanicLeavesTheLibrary(t *testing.T) {
@@ -51,27 +52,27 @@ func TestHandlesAreNeverUsedTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handle := keepMember(m)
-	if _, err := sumOf(handle); !errors.Is(err, fault.Closed) {
+	handle := keep(m)
+	if _, err := find[*packed.Sum](handle); !errors.Is(err, fault.Closed) {
 		t.Fatal("a member is no sum")
 	}
 	var group sync.WaitGroup // closing while others work
 	for range 4 {
 		group.Go(func() {
-			if m, err := memberOf(handle); err == nil {
+			if m, err := find[*member.Member](handle); err == nil {
 				_, _ = m.Hello()
 			}
 		})
 	}
 	group.Go(func() { _ = free(handle) })
 	group.Wait()
-	if _, err := memberOf(handle); !errors.Is(err, fault.Closed) {
+	if _, err := find[*member.Member](handle); !errors.Is(err, fault.Closed) {
 		t.Fatal(err)
 	}
 	if _, err := m.Hello(); !errors.Is(err, fault.Closed) || !errors.Is(free(handle), fault.Closed) {
 		t.Fatal("not erased", err)
 	}
-	if again := keepMember(m); again <= handle {
+	if again := keep(m); again <= handle {
 		t.Fatal("a number twice")
 	}
 }

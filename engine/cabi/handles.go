@@ -4,8 +4,6 @@ import (
 	"sync"
 
 	"fedanomaly/engine/fault"
-	"fedanomaly/engine/member"
-	"fedanomaly/engine/packed"
 )
 
 // table holds what the caller knows by number. Numbers are never used twice, so
@@ -14,59 +12,49 @@ import (
 var table = struct {
 	sync.Mutex
 	next    int64
-	members map[int64]*member.Member
-	sums    map[int64]*packed.Sum
-}{members: map[int64]*member.Member{}, sums: map[int64]*packed.Sum{}}
+	objects map[int64]any
+}{objects: map[int64]any{}}
 
-func keepMember(m *member.Member) int64 {
+// keep gives an object a number.
+func keep(object any) int64 {
 	table.Lock()
 	defer table.Unlock()
 	table.next++
-	table.members[table.next] = m
+	table.objects[table.next] = object
 	return table.next
 }
 
-func keepSum(s *packed.Sum) int64 {
+// find returns the object of a number, if it is of that type.
+func find[T any](handle int64) (T, error) {
 	table.Lock()
 	defer table.Unlock()
-	table.next++
-	table.sums[table.next] = s
-	return table.next
+	object, ok := table.objects[handle].(T)
+	if !ok {
+		return object, fault.Closed
+	}
+	return object, nil
 }
 
-func memberOf(handle int64) (*member.Member, error) {
+// take is find, and forgets the number: of two calls at once, one gets it.
+func take[T any](handle int64) (T, error) {
 	table.Lock()
 	defer table.Unlock()
-	if m, ok := table.members[handle]; ok {
-		return m, nil
+	object, ok := table.objects[handle].(T)
+	if !ok {
+		return object, fault.Closed
 	}
-	return nil, fault.Closed
-}
-
-func sumOf(handle int64) (*packed.Sum, error) {
-	table.Lock()
-	defer table.Unlock()
-	if s, ok := table.sums[handle]; ok {
-		return s, nil
-	}
-	return nil, fault.Closed
+	delete(table.objects, handle)
+	return object, nil
 }
 
 // free forgets a handle and erases what it stood for.
 func free(handle int64) error {
-	table.Lock()
-	m, isMember := table.members[handle]
-	s, isSum := table.sums[handle]
-	delete(table.members, handle)
-	delete(table.sums, handle)
-	table.Unlock()
-	switch {
-	case isMember:
-		m.Close()
-	case isSum:
-		s.Close()
-	default:
-		return fault.Closed
+	object, err := take[any](handle)
+	if err != nil {
+		return err
+	}
+	if secret, ok := object.(interface{ Close() }); ok {
+		secret.Close()
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // abiVersion changes whenever a declaration or its meaning does.
-const abiVersion = 3
+const abiVersion = 4
 
 func main() {}
 
@@ -112,14 +112,14 @@ func fa_sum_new(raw *C.uint8_t, n C.int64_t, first, count C.int64_t, handle *C.i
 		if handle == nil {
 			return fault.Argument
 		}
-		return number(keepSum(window.NewSum()), handle)
+		return number(keep(window.NewSum()), handle)
 	})
 }
 
 //export fa_sum_add
 func fa_sum_add(handle C.int64_t, message *C.uint8_t, n C.int64_t) C.int32_t {
 	return guard(func() error {
-		s, err := sumOf(int64(handle))
+		s, err := find[*packed.Sum](int64(handle))
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func fa_sum_add(handle C.int64_t, message *C.uint8_t, n C.int64_t) C.int32_t {
 //export fa_sum_result
 func fa_sum_result(handle C.int64_t, out *C.uint8_t, n C.int64_t) C.int32_t {
 	return guard(func() error {
-		s, err := sumOf(int64(handle))
+		s, err := find[*packed.Sum](int64(handle))
 		if err != nil {
 			return err
 		}

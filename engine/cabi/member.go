@@ -12,7 +12,7 @@ import (
 // with runs a call on a member.
 func with(handle C.int64_t, call func(m *member.Member) error) C.int32_t {
 	return guard(func() error {
-		m, err := memberOf(int64(handle))
+		m, err := find[*member.Member](int64(handle))
 		if err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func fa_member_new(members, threshold, index C.int32_t, handle *C.int64_t) C.int
 		if err != nil {
 			return err
 		}
-		return number(keepMember(m), handle)
+		return number(keep(m), handle)
 	})
 }
 
@@ -184,7 +184,7 @@ func fa_member_unseal(key, context *C.uint8_t, nContext C.int64_t, blob *C.uint8
 		if err != nil {
 			return err
 		}
-		return number(keepMember(m), handle)
+		return number(keep(m), handle)
 	})
 }
 

@@ -23,6 +23,7 @@ const (
 	Order      Code = -11 // the call comes out of order
 	Value      Code = -12 // a value does not fit its bits
 	Internal   Code = -13 // a fault of the engine itself
+	Range      Code = -14 // scores left the range that a batch can hold
 )
 
 var texts = map[Code]string{
@@ -39,6 +40,7 @@ var texts = map[Code]string{
 	Order:      "the call comes out of order",
 	Value:      "a value does not fit its bits",
 	Internal:   "the engine failed",
+	Range:      "scores left the range that a batch can hold",
 }
 
 // Error makes a Code an error.

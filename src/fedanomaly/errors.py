@@ -6,7 +6,8 @@ FedAnomalyError
 │   └── InUseError           FA102  another process works on this home
 ├── DataError                FA200  the caller passed unusable data
 │   ├── ShapeError           FA201  an array has the wrong shape
-│   └── SchemaError          FA202  a table does not fit its schema
+│   ├── SchemaError          FA202  a table does not fit its schema
+│   └── RangeError           FA203  scores left the range that an encrypted batch can hold
 ├── CryptoError              FA300  a message holds no key, plaintext or score
 │   ├── MessageError         FA301  bytes are not a message of ours
 │   ├── RejectedError        FA302  a sum did not open; one answer for every cause
@@ -100,6 +101,13 @@ class SchemaError(DataError):
 
     code = "FA202"
     public = "the data do not fit their schema"
+
+
+class RangeError(DataError):
+    """Scores left the range that an encrypted batch can hold, so there are none: a wrong one is never given."""
+
+    code = "FA203"
+    public = "the scores left the range of the batch"
 
 
 class CryptoError(FedAnomalyError):

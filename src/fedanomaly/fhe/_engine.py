@@ -21,11 +21,12 @@ from fedanomaly.errors import (
     DataError,
     FedAnomalyError,
     MessageError,
+    RangeError,
     RefusedError,
     RejectedError,
 )
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 LIBRARY = Path(__file__).parent.parent / "_native" / "libfedanomaly.so"
 
 _DECLARATIONS = """
@@ -80,6 +81,7 @@ _ERRORS: dict[int, tuple[type[FedAnomalyError], str]] = {
     -10: (MessageError, "an envelope or sealed blob does not open"),
     -11: (CryptoError, "the call comes out of order"),
     -12: (DataError, "a value does not fit its bits"),
+    -14: (RangeError, "scores left the range that a batch can hold"),
 }
 
 ffi = cffi.FFI()

@@ -1,0 +1,219 @@
+package main
+
+// #include <stdint.h>
+import "C"
+
+import (
+	"fedanomaly/engine/fault"
+	"fedanomaly/engine/kernel"
+	"fedanomaly/engine/scoring"
+)
+
+// fa_kernel_facts writes the number of the best instruction set of this
+// processor, and how many millions of multiply-adds a second one core can do
+// with the given one.
+//
+//export fa_kernel_facts
+func fa_kernel_facts(set C.int32_t, out *C.int64_t) C.int32_t {
+	return guard(func() error {
+		numbers, err := slice[int64](out, 2)
+		if err != nil {
+			return err
+		}
+		if set < 0 || kernel.Set(set) > kernel.Best() {
+			return fault.Argument
+		}
+		numbers[0], numbers[1] = int64(kernel.Best()), int64(kernel.Peak(kernel.Set(set))*1000)
+		return nil
+	})
+}
+
+// fa_shape writes batch words, answer words, constant words, events of a batch;
+// and to out_range the largest sum of the mean scores of both halves of a batch.
+//
+//export fa_shape
+func fa_shape(kind, features, outputs, weightBits C.int32_t, out *C.int64_t, outRange *C.double) C.int32_t {
+	return guard(func() error {
+		shape := shapeOf(kind, features, outputs, weightBits)
+		limit, err := shape.Range()
+		if err != nil {
+			return err
+		}
+		numbers, err := slice[int64](out, 4)
+		if err != nil {
+			return err
+		}
+		limits, err := slice[float64](outRange, 1)
+		if err != nil {
+			return err
+		}
+		numbers[0], numbers[1] = int64(shape.BatchWords()), int64(shape.AnswerWords())
+		numbers[2], numbers[3] = int64(shape.ConstantWords()), scoring.Events
+		limits[0] = limit
+		return nil
+	})
+}
+
+// fa_circuit_new prepares a model for one tenant. rows: forms of each output;
+// weights [form][feature]; seed: 32 bytes. Writes the handle and the weights' bits.
+//
+//export fa_circuit_new
+func fa_circuit_new(kind, features, outputs C.int32_t, rows *C.int32_t, forms C.int64_t, weights, bias *C.double,
+	seed *C.uint8_t, set C.int32_t, out *C.int64_t) C.int32_t {
+	return guard(func() error {
+		numbers, err := slice[int64](out, 2)
+		if err != nil {
+			return err
+		}
+		if features < 1 || forms < 0 || int64(forms) > maxBytes/int64(features) {
+			return fault.Argument
+		}
+		counts, err := slice[int32](rows, int64(outputs))
+		if err != nil {
+			return err
+		}
+		literal := scoring.Literal{Kind: scoring.Kind(kind), Features: int(features)}
+		for _, count := range counts {
+			literal.Rows = append(literal.Rows, int(count))
+		}
+		if literal.Weights, err = slice[float64](weights, int64(forms)*int64(features)); err != nil {
+			return err
+		}
+		if literal.Bias, err = slice[float64](bias, int64(forms)); err != nil {
+			return err
+		}
+		from, err := hash(seed)
+		if err != nil {
+			return err
+		}
+		circuit, err := scoring.Prepare(literal, from, kernel.Set(set))
+		if err != nil {
+			return err
+		}
+		numbers[0], numbers[1] = keep(circuit), int64(circuit.WeightBits)
+		return nil
+	})
+}
+
+//export fa_circuit_constants
+func fa_circuit_constants(handle C.int64_t, out *C.uint32_t, n C.int64_t) C.int32_t {
+	return guard(func() error {
+		circuit, err := find[*scoring.Circuit](int64(handle))
+		if err != nil {
+			return err
+		}
+		words, err := slice[uint32](out, int64(n))
+		if err != nil {
+			return err
+		}
+		if len(words) != circuit.ConstantWords() {
+			return fault.Buffer
+		}
+		copy(words, circuit.Constants())
+		return nil
+	})
+}
+
+//export fa_circuit_score
+func fa_circuit_score(handle C.int64_t, batch *C.uint32_t, nBatch C.int64_t, answer *C.uint32_t, n C.int64_t) C.int32_t {
+	return guard(func() error {
+		circuit, err := find[*scoring.Circuit](int64(handle))
+		if err != nil {
+			return err
+		}
+		in, err := slice[uint32](batch, int64(nBatch))
+		if err != nil {
+			return err
+		}
+		out, err := slice[uint32](answer, int64(n))
+		if err != nil {
+			return err
+		}
+		return circuit.Score(in, out)
+	})
+}
+
+//export fa_tenant_new
+func fa_tenant_new(kind, features, outputs, weightBits C.int32_t, seed *C.uint8_t, constants *C.uint32_t, n C.int64_t,
+	handle *C.int64_t) C.int32_t {
+	return guard(func() error {
+		from, err := hash(seed)
+		if err != nil {
+			return err
+		}
+		words, err := slice[uint32](constants, int64(n))
+		if err != nil {
+			return err
+		}
+		if handle == nil {
+			return fault.Argument
+		}
+		tenant, err := scoring.NewTenant(shapeOf(kind, features, outputs, weightBits), from, words)
+		if err != nil {
+			return err
+		}
+		return number(keep(tenant), handle)
+	})
+}
+
+// fa_tenant_encrypt writes an encrypted batch and the handle of the key that
+// decrypts its answer. There is no call that encrypts under a key that exists.
+//
+//export fa_tenant_encrypt
+func fa_tenant_encrypt(handle C.int64_t, readings *C.double, n C.int64_t, out *C.uint32_t, nOut C.int64_t,
+	key *C.int64_t) C.int32_t {
+	return guard(func() error {
+		tenant, err := find[*scoring.Tenant](int64(handle))
+		if err != nil {
+			return err
+		}
+		rows, err := slice[float64](readings, int64(n))
+		if err != nil {
+			return err
+		}
+		batch, err := slice[uint32](out, int64(nOut))
+		if err != nil {
+			return err
+		}
+		if key == nil {
+			return fault.Argument
+		}
+		made, err := tenant.Encrypt(rows, batch)
+		if err != nil {
+			return err
+		}
+		return number(keep(made), key)
+	})
+}
+
+// fa_tenant_decrypt opens one answer and spends the key, whatever comes of it.
+//
+//export fa_tenant_decrypt
+func fa_tenant_decrypt(handle, key C.int64_t, answer *C.uint32_t, n C.int64_t, scores *C.double,
+	nScores C.int64_t) C.int32_t {
+	return guard(func() error {
+		spent, err := take[*scoring.BatchKey](int64(key))
+		if err != nil {
+			return err
+		}
+		defer spent.Close()
+		tenant, err := find[*scoring.Tenant](int64(handle))
+		if err != nil {
+			return err
+		}
+		in, err := slice[uint32](answer, int64(n))
+		if err != nil {
+			return err
+		}
+		out, err := slice[float64](scores, int64(nScores))
+		if err != nil {
+			return err
+		}
+		return tenant.Decrypt(spent, in, out)
+	})
+}
+
+func shapeOf(kind, features, outputs, weightBits C.int32_t) scoring.Shape {
+	return scoring.Shape{Kind: scoring.Kind(kind), Features: int(features), Outputs: int(outputs),
+		WeightBits: int(weightBits)}
+}

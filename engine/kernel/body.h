@@ -1,0 +1,135 @@
+// The kernels, included by kernel.c once for each instruction set. One block is 16 points; a vector of doubles holds
+// LANES of them.
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define FN(name) JOIN(name, SUFFIX)
+#define INLINE __attribute__((target(TARGET), always_inline)) static inline
+#define KERNEL __attribute__((target(TARGET), noinline)) static
+
+// `count` rows of W x + bias at TILE_POINTS points. The accumulators stay in registers: count * TILE_POINTS / LANES
+// of them, and the loop over features is nothing but loads and multiply-adds.
+INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, double q,
+                     int32_t *y, const int count) {
+    VD sum[count][TILE_POINTS / LANES];
+#pragma GCC unroll 16
+    for (int j = 0; j < count; j++)
+#pragma GCC unroll 4
+        for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j][v] = SPLAT(bias ? bias[j] : 0.0);
+    for (int i = 0; i < features; i++) {
+        VD at[TILE_POINTS / LANES];
+#pragma GCC unroll 4
+        for (int v = 0; v < TILE_POINTS / LANES; v++) at[v] = LOAD_U32(x + i * 16L + v * LANES);
+        const double *w = weights + (long)i * stride;
+#pragma GCC unroll 16
+        for (int j = 0; j < count; j++) {
+            const VD weight = SPLAT(w[j]);
+#pragma GCC unroll 4
+            for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j][v] = FMA(weight, at[v], sum[j][v]);
+        }
+    }
+    const VD vq = SPLAT(q), inverse = SPLAT(1.0 / q);
+#pragma GCC unroll 16
+    for (int j = 0; j < count; j++)
+#pragma GCC unroll 4
+        for (int v = 0; v < TILE_POINTS / LANES; v++)
+            STORE_I32(y + j * 16 + v * LANES, FNMA(ROUND(MUL(sum[j][v], inverse)), vq, sum[j][v]));
+}
+
+// Signed residues of `rows` rows at 16 points.
+KERNEL void FN(block)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
+                      double q, int32_t *y) {
+    for (int half = 0; half < 16; half += TILE_POINTS) {
+        int j = 0;
+        for (; j + TILE_ROWS <= rows; j += TILE_ROWS)
+            FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, TILE_ROWS);
+        for (; j + 2 <= rows; j += 2)
+            FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, 2);
+        for (; j < rows; j++)
+            FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, 1);
+    }
+}
+
+// out = (sum over rows of a b, and what is there already unless first) mod q. At most GROUP products below 2^58.
+INLINE void FN(dot)(const int32_t *a, const int32_t *b, int rows, double q, int first, uint32_t *out) {
+    VI sum[16 / LANES];
+#pragma GCC unroll 4
+    for (int v = 0; v < 16 / LANES; v++) sum[v] = first ? ZERO() : LOAD_I64((const int32_t *)out + v * LANES);
+    for (int j = 0; j < rows; j++)
+#pragma GCC unroll 4
+        for (int v = 0; v < 16 / LANES; v++)
+            sum[v] = ADD_I64(sum[v], MUL_I32(LOAD_I64(a + j * 16 + v * LANES), LOAD_I64(b + j * 16 + v * LANES)));
+    REDUCE(sum, q, out);
+}
+
+KERNEL void FN(linear)(int limbs, int points, int features, int rows, const double *weights, const double *primes,
+                       const double *bias, const uint32_t *x, int32_t *y) {
+    const int blocks = points / 16;
+    for (int l = 0; l < limbs; l++)
+        for (int b = 0; b < blocks; b++) {
+            const long at = (long)l * blocks + b;
+            const double *first = bias ? bias + ((b < blocks / 2 ? 0 : limbs) + l) * (long)rows : 0;
+            FN(block)(x + at * features * 16, features, rows, weights, rows, first, primes[l], y + at * rows * 16);
+        }
+}
+
+KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const double *weights, const double *primes,
+                          const double *bias, const int32_t *fixed, const int32_t *mirrored, const uint32_t *c0,
+                          uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+    const int blocks = points / 16;
+    int32_t here[GROUP * 16] __attribute__((aligned(64))), there[GROUP * 16] __attribute__((aligned(64)));
+    int32_t turned[GROUP * 16] __attribute__((aligned(64)));
+    for (int l = 0; l < limbs; l++)
+        for (int b = 0; b < blocks / 2; b++) {
+            const int m = blocks - 1 - b;
+            const long at = (long)l * blocks + b, mirror = (long)l * blocks + m;
+            const uint32_t *x = c0 + at * features * 16, *xm = c0 + mirror * features * 16;
+            const int ahead = b + 3 < blocks / 2;
+            // The mirrored blocks come in falling order, which no prefetcher foresees.
+            if (ahead)
+                for (int i = 0; i < features; i++) {
+                    __builtin_prefetch(x + (3L * features + i) * 16);
+                    __builtin_prefetch(xm - (3L * features - i) * 16);
+                }
+            for (int g = 0; g < rows; g += GROUP) {
+                const int count = rows - g < GROUP ? rows - g : GROUP;
+                const double *low = bias + (long)l * rows + g, *high = low + (long)limbs * rows;
+                FN(block)(x, features, count, weights + g, rows, low, primes[l], here);
+                FN(block)(xm, features, count, weights + g, rows, high, primes[l], there);
+                for (int j = 0; j < count; j++) FN(turn)(there + j * 16, turned + j * 16);
+                const long z = (at * rows + g) * 16, zm = (mirror * rows + g) * 16;
+                const double q = primes[l];
+                const int first = g == 0;
+                FN(dot)(here, here, count, q, first, s1 + at * 16);
+                FN(dot)(there, there, count, q, first, s1 + mirror * 16);
+                FN(dot)(here, fixed + z, count, q, first, s2 + at * 16);
+                FN(dot)(there, fixed + zm, count, q, first, s2 + mirror * 16);
+                FN(dot)(here, mirrored + zm, count, q, first, u + at * 16);
+                FN(dot)(there, mirrored + z, count, q, first, u + mirror * 16);
+                FN(dot)(here, turned, count, q, first, t1 + ((long)l * (blocks / 2) + b) * 16);
+            }
+        }
+}
+#undef JOIN_
+#undef JOIN
+#undef FN
+#undef INLINE
+#undef KERNEL
+#undef SUFFIX
+#undef TARGET
+#undef LANES
+#undef TILE_POINTS
+#undef TILE_ROWS
+#undef VD
+#undef VI
+#undef SPLAT
+#undef LOAD_U32
+#undef FMA
+#undef FNMA
+#undef MUL
+#undef ROUND
+#undef STORE_I32
+#undef ZERO
+#undef ADD_I64
+#undef MUL_I32
+#undef LOAD_I64
+#undef REDUCE

@@ -1,0 +1,169 @@
+#include "kernel.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <time.h>
+
+// Rows whose products one 64-bit sum holds: 30 2^58 + 2^30 < 2^63. A multiple of both tile heights.
+#define GROUP 30
+
+// ---- AVX-512 ----
+#define SUFFIX _avx512
+#define TARGET "avx512f,avx512dq,avx512vl,avx512bw"
+#define LANES 8
+#define TILE_POINTS 16
+#define TILE_ROWS 10
+#define VD __m512d
+#define VI __m512i
+#define SPLAT _mm512_set1_pd
+#define LOAD_U32(p) _mm512_cvtepu32_pd(_mm256_loadu_si256((const __m256i *)(p)))
+#define FMA _mm512_fmadd_pd
+#define FNMA _mm512_fnmadd_pd
+#define MUL _mm512_mul_pd
+#define ROUND(a) _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define STORE_I32(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtpd_epi32(v))
+#define ZERO _mm512_setzero_si512
+#define ADD_I64 _mm512_add_epi64
+#define MUL_I32 _mm512_mul_epi32
+#define LOAD_I64(p) _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
+#define REDUCE reduce_avx512
+
+// |sum| < 2^63: the quotient is off by less than one half and 2^-18, so one correction is enough.
+__attribute__((target(TARGET), always_inline)) static inline void reduce_avx512(const __m512i *sum, double q,
+                                                                                 uint32_t *out) {
+    const __m512d inverse = _mm512_set1_pd(1.0 / q);
+    const __m512i vq = _mm512_set1_epi64((int64_t)q);
+    for (int v = 0; v < 2; v++) {
+        const __m512i times = _mm512_cvtpd_epi64(_mm512_mul_pd(_mm512_cvtepi64_pd(sum[v]), inverse));
+        __m512i r = _mm512_sub_epi64(sum[v], _mm512_mullo_epi64(times, vq));
+        r = _mm512_mask_add_epi64(r, _mm512_movepi64_mask(r), r, vq);
+        _mm256_storeu_si256((__m256i *)(out + v * 8), _mm512_cvtepi64_epi32(r));
+    }
+}
+
+__attribute__((target(TARGET), always_inline)) static inline void turn_avx512(const int32_t *a, int32_t *out) {
+    const __m512i order = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, _mm512_loadu_si512(a)));
+}
+#include "body.h"
+
+// ---- AVX2 and FMA ----
+#define SUFFIX _avx2
+#define TARGET "avx2,fma"
+#define LANES 4
+#define TILE_POINTS 8
+#define TILE_ROWS 5
+#define VD __m256d
+#define VI __m256i
+#define SPLAT _mm256_set1_pd
+// Residues are below 2^31, so the signed conversion is right.
+#define LOAD_U32(p) _mm256_cvtepi32_pd(_mm_loadu_si128((const __m128i *)(p)))
+#define FMA _mm256_fmadd_pd
+#define FNMA _mm256_fnmadd_pd
+#define MUL _mm256_mul_pd
+#define ROUND(a) _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define STORE_I32(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtpd_epi32(v))
+#define ZERO _mm256_setzero_si256
+#define ADD_I64 _mm256_add_epi64
+#define MUL_I32 _mm256_mul_epi32
+#define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
+#define REDUCE reduce_avx2
+
+// AVX2 cannot turn 64-bit integers into doubles, so this part goes one by one. The quotient is cut, not rounded: the
+// rest lies in (-q, q), give or take one.
+__attribute__((target(TARGET), always_inline)) static inline void reduce_avx2(const __m256i *sum, double q,
+                                                                               uint32_t *out) {
+    const double inverse = 1.0 / q;
+    const int64_t prime = (int64_t)q;
+    int64_t each[16];
+    for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i *)(each + 4 * v), sum[v]);
+    for (int v = 0; v < 16; v++) {
+        int64_t r = each[v] - (int64_t)((double)each[v] * inverse) * prime;
+        r += prime & (r >> 63);
+        r += prime & (r >> 63);
+        r -= prime & -(int64_t)(r >= prime);
+        out[v] = (uint32_t)r;
+    }
+}
+
+__attribute__((target(TARGET), always_inline)) static inline void turn_avx2(const int32_t *a, int32_t *out) {
+    const __m256i order = _mm256_set_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i low = _mm256_loadu_si256((const __m256i *)a), high = _mm256_loadu_si256((const __m256i *)(a + 8));
+    _mm256_storeu_si256((__m256i *)out, _mm256_permutevar8x32_epi32(high, order));
+    _mm256_storeu_si256((__m256i *)(out + 8), _mm256_permutevar8x32_epi32(low, order));
+}
+#include "body.h"
+
+int fa_kernel_best(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+        return FA_AVX512;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? FA_AVX2 : 0;
+}
+
+void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
+                      const double *primes, const double *bias, const uint32_t *x, int32_t *y) {
+    (isa == FA_AVX512 ? linear_avx512 : linear_avx2)(limbs, points, features, rows, weights, primes, bias, x, y);
+}
+
+void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
+                         const double *primes, const double *bias, const int32_t *fixed, const int32_t *mirrored,
+                         const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+    (isa == FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, features, rows, weights, primes, bias, fixed,
+                                                           mirrored, c0, s1, s2, u, t1);
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Independent chains, more than latency times throughput of any core needs.
+#define PEAK(suffix, isa_target, vector, lanes, chains, splat, fma)                                \
+    __attribute__((target(isa_target))) static double peak_##suffix(void) {                        \
+        vector sum[chains], w = splat(0.5), x = splat(1.25);                                       \
+        for (int i = 0; i < chains; i++) sum[i] = splat(i);                                        \
+        const long turns = 1000000;                                                                \
+        const double start = seconds();                                                            \
+        for (long n = 0; n < turns; n++) {                                                         \
+            _Pragma("GCC unroll 16") for (int i = 0; i < chains; i++) sum[i] = fma(sum[i], w, x);  \
+            __asm__ volatile("" : "+v"(w));                                                        \
+        }                                                                                          \
+        const double took = seconds() - start;                                                     \
+        for (int i = 0; i < chains; i++) __asm__ volatile("" : : "v"(sum[i]));                     \
+        return (double)turns * chains * lanes / took / 1e9;                                        \
+    }
+PEAK(avx512, "avx512f", __m512d, 8, 16, _mm512_set1_pd, _mm512_fmadd_pd)
+PEAK(avx2, "avx2,fma", __m256d, 4, 12, _mm256_set1_pd, _mm256_fmadd_pd)
+
+double fa_kernel_peak(int isa) {
+    double best = 0;
+    for (int turn = 0; turn < 20; turn++) {
+        const double now = isa == FA_AVX512 ? peak_avx512() : peak_avx2();
+        if (now > best) best = now;
+    }
+    return best;
+}
+
+#else // another processor: the portable kernel in Go does everything
+
+int fa_kernel_best(void) { return 0; }
+void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
+                      const double *primes, const double *bias, const uint32_t *x, int32_t *y) {}
+void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
+                         const double *primes, const double *bias, const int32_t *fixed, const int32_t *mirrored,
+                         const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {}
+double fa_kernel_peak(int isa) { return 0; }
+#endif
+
+int fa_kernel_below(int limbs, long words, const double *primes, const uint32_t *x) {
+    for (int l = 0; l < limbs; l++) {
+        const uint32_t q = (uint32_t)primes[l];
+        uint32_t above = 0;
+        for (long i = 0; i < words; i++) above |= x[l * words + i] >= q;
+        if (above) return 0;
+    }
+    return 1;
+}

@@ -1,0 +1,85 @@
+// Package kernel is what a scoring service computes on residues: products with
+// small whole numbers, and sums of products. Two C versions for AVX-512 and AVX2,
+// one in Go for every other processor; all give the same bits.
+package kernel
+
+// #cgo CFLAGS: -O3 -std=gnu11
+// #include "kernel.h"
+import "C"
+
+// Set is an instruction set.
+type Set int
+
+// The sets, slowest first.
+const (
+	Portable Set = iota
+	AVX2
+	AVX512
+)
+
+func (s Set) String() string { return [...]string{"portable", "avx2", "avx512"}[s] }
+
+// Best is the fastest set of this processor.
+func Best() Set { return Set(C.fa_kernel_best()) }
+
+// Block is the number of points that lie side by side.
+const Block = 16
+
+// Form is a matrix of whole numbers over several primes, with a bias.
+//
+// Shapes: Weights [Features][Rows]; Primes [limbs]; Bias [2][limbs][Rows], for
+// the first and the second half of the points.
+type Form struct {
+	Points, Features, Rows int
+	Weights, Primes, Bias  []float64
+}
+
+// Linear writes y = W x (+ bias), signed and at most half a prime in magnitude;
+// x is [limb][point / 16][feature][16], y has rows in place of features.
+func (f *Form) Linear(set Set, x []uint32, biased bool, y []int32) {
+	if set == Portable {
+		f.portableLinear(x, biased, y)
+		return
+	}
+	var bias *C.double
+	if biased {
+		bias = doubles(f.Bias)
+	}
+	C.fa_kernel_linear(C.int(set), C.int(len(f.Primes)), C.int(f.Points), C.int(f.Features), C.int(f.Rows),
+		doubles(f.Weights), doubles(f.Primes), bias, (*C.uint32_t)(&x[0]), (*C.int32_t)(&y[0]))
+}
+
+// Answer is what a quadratic form gives: sums over its rows, in [0, q). With y =
+// W c0 + bias, z = W a and p' the mirrored point of p: S1 = y^2, S2 = y z and U =
+// y(p) z(p') at all points, T1 = y(p) y(p') at the first half of them.
+type Answer struct{ S1, S2, U, T1 []uint32 }
+
+// Quadratic computes an answer from c0 and from the signed fixed = W a; mirrored
+// is fixed with each block turned round.
+func (f *Form) Quadratic(set Set, fixed, mirrored []int32, c0 []uint32, out Answer) {
+	if set == Portable {
+		f.portableQuadratic(fixed, mirrored, c0, out)
+		return
+	}
+	C.fa_kernel_quadratic(C.int(set), C.int(len(f.Primes)), C.int(f.Points), C.int(f.Features), C.int(f.Rows),
+		doubles(f.Weights), doubles(f.Primes), doubles(f.Bias), (*C.int32_t)(&fixed[0]), (*C.int32_t)(&mirrored[0]),
+		(*C.uint32_t)(&c0[0]), (*C.uint32_t)(&out.S1[0]), (*C.uint32_t)(&out.S2[0]), (*C.uint32_t)(&out.U[0]),
+		(*C.uint32_t)(&out.T1[0]))
+}
+
+// Below tells whether the residues x of each prime, equally many, are below it.
+func Below(primes []float64, x []uint32) bool {
+	return C.fa_kernel_below(C.int(len(primes)), C.long(len(x)/len(primes)), doubles(primes),
+		(*C.uint32_t)(&x[0])) == 1
+}
+
+// Peak is how many billions of multiply-adds a second one core can do with a
+// set at most; 0 for the portable one.
+func Peak(set Set) float64 {
+	if set == Portable {
+		return 0
+	}
+	return float64(C.fa_kernel_peak(C.int(set)))
+}
+
+func doubles(x []float64) *C.double { return (*C.double)(&x[0]) }

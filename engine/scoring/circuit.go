@@ -1,0 +1,204 @@
+package scoring
+
+import (
+	"crypto/sha256"
+	"math"
+	"math/big"
+	"slices"
+
+	"fedanomaly/engine/canonical"
+	"fedanomaly/engine/fault"
+	"fedanomaly/engine/kernel"
+	"fedanomaly/engine/stream"
+)
+
+func hash(input []byte) stream.Key { return sha256.Sum256(input) }
+
+// Circuit is a model ready to score the batches of one tenant. Immutable, safe
+// for concurrent use.
+type Circuit struct {
+	Shape
+	preset  *preset
+	set     kernel.Set
+	outputs []output
+}
+
+// output is one score of every event.
+type output struct {
+	form            kernel.Form
+	fixed, mirrored []int32  // W a, and with each block turned round
+	constant        []uint32 // what a tenant needs to decrypt, the same for all batches
+}
+
+// Literal describes a circuit: affine forms over readings of at most MaxReading.
+type Literal struct {
+	Kind     Kind
+	Features int
+	Rows     []int     // forms of each output; 1 each for Linear
+	Weights  []float64 // [form][feature]
+	Bias     []float64 // [form]
+}
+
+// Prepare checks a model and computes what depends only on it and on the
+// polynomials of one tenant.
+func Prepare(literal Literal, seed canonical.Hash, set kernel.Set) (*Circuit, error) {
+	weightBits, err := literal.weightBits()
+	if err != nil {
+		return nil, err
+	}
+	c := &Circuit{Shape: Shape{literal.Kind, literal.Features, len(literal.Rows), weightBits}, set: set}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.preset, err = presetOf(literal.Kind); err != nil {
+		return nil, err
+	}
+	if set < kernel.Portable || set > kernel.Best() {
+		return nil, fault.Argument
+	}
+	a := c.preset.public(seed, literal.Features)
+	first := 0
+	for _, rows := range literal.Rows {
+		c.outputs = append(c.outputs, c.prepare(literal, first, rows, a))
+		first += rows
+	}
+	return c, nil
+}
+
+// weightBits checks a literal and returns the largest scale with which the
+// products of a row and residues stay exact in float64.
+func (l Literal) weightBits() (int, error) {
+	forms := 0
+	for _, rows := range l.Rows {
+		if rows < 1 || rows > maxRows || l.Kind == Linear && rows != 1 {
+			return 0, fault.Argument
+		}
+		forms += rows
+	}
+	if l.Features < 1 || len(l.Bias) != forms || len(l.Weights) != forms*l.Features || forms > maxRows {
+		return 0, fault.Argument
+	}
+	largest := 0.0
+	for j := range forms {
+		norm := 0.0
+		for _, w := range l.Weights[j*l.Features : (j+1)*l.Features] {
+			norm += math.Abs(w)
+		}
+		largest = max(largest, norm)
+		if math.IsNaN(norm) || math.IsInf(norm, 0) || math.IsNaN(l.Bias[j]) || math.Abs(l.Bias[j]) > maxBias {
+			return 0, fault.Value
+		}
+	}
+	// Whole weights differ from the scaled ones by half each.
+	room := math.Exp2(53-primeBits) - 2 - float64(l.Features)/2
+	for b := MaxWeightBits; b >= MinWeightBits; b-- {
+		if largest*math.Exp2(float64(b)) <= room {
+			return b, nil
+		}
+	}
+	return 0, fault.Capacity
+}
+
+// maxBias keeps an encoded bias a number that float64 holds to the unit or better.
+const maxBias = 1 << 14
+
+// prepare makes one output out of `rows` forms from the first on.
+func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
+	d, p := c.Features, c.preset
+	form := kernel.Form{Points: points, Features: d, Rows: rows, Primes: p.floats,
+		Weights: make([]float64, d*rows), Bias: make([]float64, 2*p.limbs*rows)}
+	scale := math.Exp2(float64(c.WeightBits))
+	for j := range rows {
+		for i, w := range literal.Weights[(first+j)*d : (first+j+1)*d] {
+			form.Weights[i*rows+j] = math.RoundToEven(w * scale)
+		}
+		whole, _ := big.NewFloat(math.RoundToEven(literal.Bias[first+j] * scale * (1 << inputBits))).Int(nil)
+		for l, q := range p.primes {
+			// b + b i in every slot: X^(N/2) is i at half of the points, -i at the others.
+			b := new(big.Int).Mod(whole, new(big.Int).SetUint64(q)).Uint64()
+			form.Bias[l*rows+j] = float64((b + b*p.root[l][0]) % q)
+			form.Bias[(p.limbs+l)*rows+j] = float64((b + b*p.root[l][points-1]) % q)
+		}
+	}
+	out := output{form: form, fixed: make([]int32, p.limbs*points*rows)}
+	out.form.Linear(c.set, a, false, out.fixed)
+	if c.Kind == Linear {
+		out.constant = p.canonical(out.fixed)
+		return out
+	}
+	out.mirrored = slices.Clone(out.fixed)
+	for at := 0; at < len(out.mirrored); at += kernel.Block {
+		slices.Reverse(out.mirrored[at : at+kernel.Block])
+	}
+	out.constant = c.squares(out.fixed, rows)
+	return out
+}
+
+// squares returns S3 = sum z^2 at all points and T3 = sum z(p) z(p') at the first
+// half, z being fixed.
+func (c *Circuit) squares(fixed []int32, rows int) []uint32 {
+	all := c.preset.limbs * points
+	out := make([]uint32, constantWords(c.Kind))
+	for l, prime := range c.preset.primes {
+		q := int64(prime)
+		for n := range points {
+			var square, cross int64
+			for j := range rows {
+				z := int64(fixed[place(rows, l, n, j)])
+				square = (square + z*z) % q
+				cross = (cross + z*int64(fixed[place(rows, l, points-1-n, j)])) % q
+			}
+			out[l*points+n] = uint32(square)
+			if n < points/2 {
+				out[all+l*points/2+n] = uint32((cross + q) % q)
+			}
+		}
+	}
+	return out
+}
+
+// canonical brings signed residues of all limbs into [0, q).
+func (p *preset) canonical(signed []int32) []uint32 {
+	out := make([]uint32, len(signed))
+	each := len(signed) / p.limbs
+	for l, q := range p.primes {
+		for i, v := range signed[l*each : (l+1)*each] {
+			out[l*each+i] = uint32(v) + uint32(v>>31)&uint32(q)
+		}
+	}
+	return out
+}
+
+// Constants returns what a tenant needs to decrypt answers. It tells the tenant
+// the quadratic form; so would any few hundred scores.
+func (c *Circuit) Constants() []uint32 {
+	out := make([]uint32, 0, c.ConstantWords())
+	for _, o := range c.outputs {
+		out = append(out, o.constant...)
+	}
+	return out
+}
+
+// Score computes the answer to an encrypted batch.
+func (c *Circuit) Score(batch, answer []uint32) error {
+	if len(batch) != c.BatchWords() || len(answer) != c.AnswerWords() {
+		return fault.Buffer
+	}
+	if !kernel.Below(c.preset.floats, batch) {
+		return fault.Message
+	}
+	all := c.preset.limbs * points
+	each := answerWords(c.Kind)
+	for i := range c.outputs {
+		o, to := &c.outputs[i], answer[i*each:(i+1)*each]
+		if c.Kind == Linear {
+			y := make([]int32, all)
+			o.form.Linear(c.set, batch, true, y)
+			copy(to, c.preset.canonical(y))
+			continue
+		}
+		o.form.Quadratic(c.set, o.fixed, o.mirrored, batch,
+			kernel.Answer{S1: to[:all], S2: to[all : 2*all], U: to[2*all : 3*all], T1: to[3*all:]})
+	}
+	return nil
+}

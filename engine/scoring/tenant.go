@@ -1,0 +1,274 @@
+package scoring
+
+import (
+	"math"
+	"sync"
+
+	"github.com/tuneinsight/lattigo/v6/ring"
+
+	"fedanomaly/engine/canonical"
+	"fedanomaly/engine/fault"
+	"fedanomaly/engine/kernel"
+	"fedanomaly/engine/stream"
+)
+
+// Tenant encrypts batches for one circuit and decrypts the answers. Immutable,
+// safe for concurrent use; it holds no secret.
+type Tenant struct {
+	Shape
+	preset   *preset
+	public   []uint32
+	constant []uint32
+	scratch  sync.Pool
+}
+
+// NewTenant makes the tenant's side of a circuit from what the service sent.
+func NewTenant(shape Shape, seed canonical.Hash, constants []uint32) (*Tenant, error) {
+	if err := shape.check(); err != nil {
+		return nil, err
+	}
+	p, err := presetOf(shape.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if len(constants) != shape.ConstantWords() {
+		return nil, fault.Buffer
+	}
+	t := &Tenant{Shape: shape, preset: p, constant: make([]uint32, len(constants))}
+	copy(t.constant, constants)
+	for o := range shape.Outputs {
+		part := t.constant[o*constantWords(shape.Kind) : (o+1)*constantWords(shape.Kind)]
+		all := p.limbs * points
+		if !kernel.Below(p.floats, part[:all]) || len(part) > all && !kernel.Below(p.floats, part[all:]) {
+			return nil, fault.Message
+		}
+	}
+	t.public = p.public(seed, shape.Features)
+	t.scratch.New = func() any { return newScratch(p) }
+	return t, nil
+}
+
+// scratch is the working memory of one call. It has held plaintext, so it is
+// cleared before it is given back.
+type scratch struct {
+	columns [tile][]float64 // readings of some features
+	slots   []complex128
+	whole   []int64
+	poly    ring.Poly
+	values  []float64
+}
+
+// tile is how many features are read from the rows at a time: one cache line.
+const tile = 8
+
+func newScratch(p *preset) *scratch {
+	s := &scratch{slots: make([]complex128, slots), whole: make([]int64, points), poly: p.ring.NewPoly(),
+		values: make([]float64, points)}
+	for i := range s.columns {
+		s.columns[i] = make([]float64, points)
+	}
+	return s
+}
+
+func (s *scratch) wipe() {
+	for _, c := range s.columns {
+		clear(c)
+	}
+	clear(s.slots)
+	clear(s.whole)
+	clear(s.values)
+	for _, c := range s.poly.Coeffs {
+		clear(c)
+	}
+}
+
+// BatchKey is the secret of one batch. It is made by encrypting and serves to
+// decrypt one answer; no call encrypts under a key that exists.
+type BatchKey struct {
+	sync.Mutex
+	tenant *Tenant
+	secret ring.Poly // NTT, Montgomery form; nil once used
+	filled int
+}
+
+// Encrypt encrypts up to Events rows, readings [row][feature] of at most
+// MaxReading, into out and returns the key of the answer. On an error out is
+// cleared.
+func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
+	n := len(rows) / t.Features
+	if n*t.Features != len(rows) || n < 1 || n > Events {
+		return nil, fault.Argument
+	}
+	if len(out) != t.BatchWords() {
+		return nil, fault.Buffer
+	}
+	for _, x := range rows {
+		if !(math.Abs(x) <= MaxReading) { // NaN fails as well
+			return nil, fault.Value
+		}
+	}
+	s := t.scratch.Get().(*scratch)
+	defer func() { s.wipe(); t.scratch.Put(s) }()
+	seed := stream.Fresh()
+	random := stream.New(seed)
+	seed.Wipe()
+	key := &BatchKey{tenant: t, secret: t.preset.ring.NewPoly(), filled: n}
+	random.Ternary(key.secret.Coeffs, t.preset.primes)
+	t.preset.ring.NTT(key.secret, key.secret)
+	t.preset.ring.MForm(key.secret, key.secret)
+	for first := 0; first < t.Features; first += tile {
+		count := min(tile, t.Features-first)
+		for _, c := range s.columns[:count] {
+			clear(c[n:])
+		}
+		for e := range n {
+			for i, x := range rows[e*t.Features+first : e*t.Features+first+count] {
+				s.columns[i][e] = x
+			}
+		}
+		for i, column := range s.columns[:count] {
+			random.CentredBinomial(s.whole)
+			t.encode(column, s)
+			t.mask(key.secret, first+i, s, out)
+		}
+	}
+	return key, nil
+}
+
+// encode adds the coefficients of a column to s.whole. Event e is the real part
+// of slot e, or the imaginary part of slot e - N/2.
+func (t *Tenant) encode(column []float64, s *scratch) {
+	for i := range s.slots {
+		s.slots[i] = complex(column[i], column[i+slots])
+	}
+	t.preset.encoder.IFFT(s.slots, logN-1) // fails for another length only
+	for i, v := range s.slots {
+		s.whole[i] += int64(math.RoundToEven(real(v) * (1 << inputBits)))
+		s.whole[i+slots] += int64(math.RoundToEven(imag(v) * (1 << inputBits)))
+	}
+}
+
+// mask writes c0 = NTT(m + e) - a s of one feature.
+func (t *Tenant) mask(secret ring.Poly, feature int, s *scratch, out []uint32) {
+	for l, q := range t.preset.primes {
+		sub, c := t.preset.ring.SubRings[l], s.poly.Coeffs[l]
+		for n, v := range s.whole {
+			c[n] = uint64(v) + q&uint64(v>>63)
+		}
+		sub.NTT(c, c)
+		key, mred := secret.Coeffs[l], sub.MRedConstant
+		for n := 0; n < points; n += kernel.Block {
+			at := place(t.Features, l, n, feature)
+			a, to := t.public[at:at+kernel.Block], out[at:at+kernel.Block]
+			for k, m := range c[n : n+kernel.Block] {
+				v := m + q - ring.MRed(uint64(a[k]), key[n+k], q, mred)
+				v -= q & -((q - 1 - v) >> 63)
+				to[k] = uint32(v)
+			}
+		}
+	}
+}
+
+// Decrypt opens the answer to the batch of a key and writes the scores, [output]
+// [row]. Right or wrong, the key is spent: a second answer to one batch would
+// make an oracle.
+//
+// What no honest answer gives (a score below 0, a batch whose mean leaves the
+// range) is rejected; see range.go for why a score that wrapped does not pass.
+func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error {
+	key.Lock()
+	defer key.Unlock()
+	if key.tenant != t || key.secret.Coeffs == nil {
+		return fault.Order
+	}
+	defer key.erase()
+	n := key.filled
+	if len(answer) != t.AnswerWords() || len(scores) != n*t.Outputs {
+		return fault.Buffer
+	}
+	s := t.scratch.Get().(*scratch)
+	defer func() { s.wipe(); t.scratch.Put(s) }()
+	each, constants := answerWords(t.Kind), constantWords(t.Kind)
+	for o := range t.Outputs {
+		part, constant := answer[o*each:(o+1)*each], t.constant[o*constants:(o+1)*constants]
+		if !t.belowPrimes(part) {
+			clear(scores)
+			return fault.Message
+		}
+		if t.Kind == Linear {
+			t.openLinear(key.secret, part, constant, s)
+		} else {
+			t.openQuadratic(key.secret, part, constant, s)
+		}
+		if !t.decode(s, scores[o*n:(o+1)*n]) {
+			clear(scores)
+			return fault.Range
+		}
+	}
+	return nil
+}
+
+// Close forgets a key that no answer came for.
+func (k *BatchKey) Close() {
+	k.Lock()
+	defer k.Unlock()
+	k.erase()
+}
+
+func (k *BatchKey) erase() {
+	for _, c := range k.secret.Coeffs {
+		clear(c)
+	}
+	k.secret = ring.Poly{}
+}
+
+func (t *Tenant) belowPrimes(part []uint32) bool {
+	all := t.preset.limbs * points
+	for ; len(part) >= all; part = part[all:] {
+		if !kernel.Below(t.preset.floats, part[:all]) {
+			return false
+		}
+	}
+	return len(part) == 0 || kernel.Below(t.preset.floats, part)
+}
+
+// openLinear writes y0 + s y1 to the polynomial.
+func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *scratch) {
+	for l, q := range t.preset.primes {
+		sub, out := t.preset.ring.SubRings[l], s.poly.Coeffs[l]
+		for n := range out {
+			at := l*points + n
+			out[n] = uint64(answer[at]) + ring.MRed(uint64(constant[at]), secret.Coeffs[l][n], q, sub.MRedConstant)
+			out[n] -= q & -((q - 1 - out[n]) >> 63)
+		}
+		sub.INTT(out, out)
+	}
+}
+
+// openQuadratic writes four times the squares: with y = x + i x', g = y^2 + conj
+// and T = y conj(y), (1 - i) g + 2 (1 + i) T = 4 (x^2 + i x'^2). Conjugation is
+// mirroring of points, and turns the secret s into s(1/X), which is s mirrored.
+func (t *Tenant) openQuadratic(secret ring.Poly, answer, constant []uint32, s *scratch) {
+	all := t.preset.limbs * points
+	s1, s2, u, t1 := answer[:all], answer[all:2*all], answer[2*all:3*all], answer[3*all:]
+	s3, t3 := constant[:all], constant[all:]
+	for l, q := range t.preset.primes {
+		sub, out, key, root := t.preset.ring.SubRings[l], s.poly.Coeffs[l], secret.Coeffs[l], t.preset.root[l]
+		mred := sub.MRedConstant
+		square := func(p int) uint64 {
+			at := l*points + p
+			v := ring.MRed(uint64(s3[at]), key[p], q, mred) + 2*uint64(s2[at])
+			return uint64(s1[at]) + ring.MRed(v, key[p], q, mred)
+		}
+		for p := range points / 2 {
+			m := points - 1 - p
+			at, half := l*points, l*points/2
+			v := ring.MRed(uint64(t3[half+p]), key[m], q, mred) + uint64(u[at+m])
+			cross := ring.MRed(v, key[p], q, mred) + ring.MRed(uint64(u[at+p]), key[m], q, mred) + uint64(t1[half+p])
+			both := square(p) + square(m)
+			sum, turned := (both+2*cross)%q, ring.BRed(root[p], (2*cross+4*q-both)%q, q, sub.BRedConstant)
+			out[p], out[m] = (sum+turned)%q, (sum+q-turned)%q
+		}
+		sub.INTT(out, out)
+	}
+}
