@@ -12,15 +12,16 @@ from typing import Any, ClassVar, Literal, Self, cast
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
 
 from fedanomaly.detectors.cells import number
 from fedanomaly.detectors.learning import labels_of, learnt
 from fedanomaly.detectors.scaling import Counting, Scaling
 from fedanomaly.detectors.scoring import Scoring, check_no_infinity
-from fedanomaly.detectors.stages import CarryingStage, LabelledStage, Scorer, Stage
+from fedanomaly.detectors.stages import CarryingStage, EncryptableScorer, LabelledStage, Scorer, Stage
 from fedanomaly.detectors.threshold import Threshold
 from fedanomaly.errors import CapacityError, DataError, RefusedError, ShapeError, VersionError
-from fedanomaly.types import Floats, Integers, Quantiser, State, Statistics, Step, Total
+from fedanomaly.types import Circuit, Floats, Integers, Quantiser, State, Statistics, Step, Total
 
 
 class Detector(Scoring, metaclass=ABCMeta):
@@ -58,6 +59,8 @@ class Detector(Scoring, metaclass=ABCMeta):
     """Whether readings are measured against each other, or only the same or different."""
     free: ClassVar[frozenset[str]] = frozenset({"contamination"})
     """Parameters that say how to read opened sums, not what to sum: `resettled` changes them."""
+    why_no_circuit: ClassVar[str] = ""
+    """Why the score is not computed on ciphertexts; empty where it is."""
     most_features: ClassVar[int] = 10_000
     """More columns are refused: the sums, or the arithmetic on them, would be too large."""
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -85,9 +88,10 @@ class Detector(Scoring, metaclass=ABCMeta):
         """Return how many rounds a job with these parameters may take, whatever the rows are."""
         return 12
 
-    def circuit(self) -> None:
-        """Return the score as an encrypted computation; None: it has none."""
-        return
+    def circuit(self) -> Circuit | None:
+        """Return what a service computes of the score on ciphertexts; None: nothing, `why_no_circuit` says why."""
+        check_is_fitted(self, "state_")
+        return self._scorer.circuit() if isinstance(self._scorer, EncryptableScorer) else None
 
     def all_stages(self) -> tuple[Stage | LabelledStage, ...]:
         """Return every stage of a job, in order; the threshold is the last."""

@@ -68,6 +68,7 @@ class ECOD(Detector):
 
     name = "ecod"
     version = 1
+    why_no_circuit = "its score looks up how rare every reading is in a table"
     free = Detector.free | {"reach"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

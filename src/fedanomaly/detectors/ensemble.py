@@ -83,6 +83,7 @@ class Ensemble(Detector):
 
     name = "ensemble"
     version = 1
+    why_no_circuit = "its parts are ranked against each other in tables"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "detectors": [None, list, tuple],

@@ -15,7 +15,7 @@ from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.centres import Lloyd
 from fedanomaly.detectors.mixture import MOST_COMPONENTS, START_ROUNDS, Maximisation, Mixture, mixture_of
 from fedanomaly.detectors.scaling import Scale, scale_of
-from fedanomaly.types import Floats, State
+from fedanomaly.types import Circuit, Floats, State
 
 
 class GaussianMixture(Detector):
@@ -171,3 +171,17 @@ class Density:
             out[at : at + len(rows)] = terms + spread * (scores - terms.sum(axis=1))[:, None]
             at += len(rows)
         return out
+
+    def circuit(self) -> Circuit:
+        """Return the squared distances from every component."""
+        forms = [normal.matrix() * self.scale.grid for normal in self.mixture.normals]
+        bias = [-(normal.matrix() * normal.mean).sum(axis=1) for normal in self.mixture.normals]
+        return Circuit("quadratic", tuple(map(len, forms)), np.vstack(forms), np.concatenate(bias))
+
+    def readings(self, X: Floats) -> Floats:
+        """Return the rows in robust deviations."""
+        return self.scale.readings(X)
+
+    def combined(self, outputs: Floats, readings: Floats) -> Floats:  # noqa: ARG002 - the distances are enough
+        """Return how far the log density is below the top, from the distances."""
+        return self.mixture.below(np.maximum(outputs, 0.0))[1]

@@ -91,6 +91,7 @@ class GradientBoosting(Detector):
 
     name = "gradient_boosting"
     version = 1
+    why_no_circuit = "its trees compare readings with thresholds"
     learns_from_labels = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

@@ -67,6 +67,7 @@ class HBOS(Detector):
 
     name = "hbos"
     version = 1
+    why_no_circuit = "its score looks up densities in histograms"
 
     def stages(self) -> tuple[Marginals, ...]:
         """Return the one stage: the histograms."""

@@ -93,6 +93,7 @@ class KernelMean(Detector):
 
     name = "kernel_mean"
     version = 1
+    why_no_circuit = "its score is made of hundreds of cosines"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_cosines": [Interval(Integral, 16, 8192, closed="both")],

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.centres import Lloyd, clusters_of, squared_distances
 from fedanomaly.detectors.scaling import Scale, scale_of
-from fedanomaly.types import Floats, State
+from fedanomaly.types import Circuit, Floats, State
 
 WIDTHS = (64.0, 16.0, 4.0)
 """Variances of the kernels, over the variance within clusters; each is a quarter of the one before."""
@@ -172,6 +172,32 @@ class Near:
             at += len(rows)
         return out
 
+    def circuit(self) -> Circuit:
+        """Return, for every centre c, ``|c - o|^2 - 2 (c - o) (x - o)``: its squared distance but for ``|x - o|^2``.
+
+        Whoever owns the row adds that, so a distance takes one form instead of d. The
+        origin o is the mean centre: the less far c is from it, the less noise it adds.
+        """
+        origin = self._origin()
+        offsets = self.centres / self.scale.grid - origin
+        bias = np.square(offsets).sum(axis=1) + 2.0 * offsets @ origin
+        return Circuit("linear", (1,) * len(offsets), -2.0 * offsets, bias)
+
+    def readings(self, X: Floats) -> Floats:
+        """Return the rows in robust deviations."""
+        return self.scale.readings(X)
+
+    def combined(self, outputs: Floats, readings: Floats) -> Floats:
+        """Return the squared distance to the nearest centre."""
+        return self.distances(outputs, readings).min(axis=1)
+
+    def distances(self, outputs: Floats, readings: Floats) -> Floats:
+        """Return the squared distances to all centres, in robust deviations, from what the circuit gives."""
+        return np.maximum(outputs + np.square(readings - self._origin()).sum(axis=1)[:, None], 0.0)
+
+    def _origin(self) -> Floats:
+        return self.centres.mean(axis=0) / self.scale.grid
+
     def chunks(self, X: Floats) -> Iterator[tuple[Floats, Floats]]:
         """Yield scaled rows and their squared distances to all centres, in whole steps and exact."""
         for rows in self.scale.chunks(X):
@@ -225,6 +251,18 @@ class Kernels:
             out[at : at + len(rows)] = part * self._scores(distances)[:, None]
             at += len(rows)
         return out
+
+    def circuit(self) -> Circuit:
+        """Return the circuit of the distances."""
+        return self.near.circuit()
+
+    def readings(self, X: Floats) -> Floats:
+        """Return the rows in robust deviations."""
+        return self.near.readings(X)
+
+    def combined(self, outputs: Floats, readings: Floats) -> Floats:
+        """Return minus the log density, from the distances."""
+        return self._scores(self.near.distances(outputs, readings) * self.near.scale.grid**2)
 
     def _scores(self, distances: Floats) -> Floats:
         nearest = distances.min(axis=1)

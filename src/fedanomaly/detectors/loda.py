@@ -84,6 +84,7 @@ class Loda(Detector):
 
     name = "loda"
     version = 1
+    why_no_circuit = "its score reads densities of projections in a table; polynomials in their place are not built yet"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_projections": [Interval(Integral, 1, 1000, closed="both")],

@@ -15,7 +15,7 @@ from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.newton import EVALUATIONS, Line, Newton, line_of
 from fedanomaly.detectors.odds import shared, surprise
 from fedanomaly.detectors.scaling import Scale, scale_of
-from fedanomaly.types import Floats, State
+from fedanomaly.types import Circuit, Floats, State
 
 MOST_FEATURES = 1023
 
@@ -136,3 +136,16 @@ class LinearOdds:
             out[at : at + len(rows)] = shared(parts, start, self.line.odds(rows))
             at += len(rows)
         return out
+
+    def circuit(self) -> Circuit:
+        """Return the log-odds as a form of readings in robust deviations."""
+        slope = self.line.unit * self.line.grid
+        return Circuit("linear", (1,), self.line.weights[None, 1:] * slope, self.line.weights[:1] * slope)
+
+    def readings(self, X: Floats) -> Floats:
+        """Return the rows in robust deviations."""
+        return self.scale.readings(X)
+
+    def combined(self, outputs: Floats, readings: Floats) -> Floats:  # noqa: ARG002 - the log-odds are enough
+        """Return ``log(1 + exp(F))``, from the log-odds."""
+        return surprise(outputs[:, 0])

@@ -17,7 +17,7 @@ from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.scaling import Scale, most_rows, rows_of, scale_of
 from fedanomaly.errors import DataError
-from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
+from fedanomaly.types import Circuit, FieldSpec, Floats, Integers, State, Statistics, Step, Total
 
 MOST_FEATURES = 2_000
 """More columns are refused: their products are millions of numbers, their matrix takes minutes to invert."""
@@ -266,6 +266,19 @@ class Metric:
             out[at : at + len(rows)] = (rows - self.mean) * along
             at += len(rows)
         return out
+
+    def circuit(self) -> Circuit:
+        """Return the forms as those of readings in robust deviations."""
+        bias = -(self.weights * self.mean).sum(axis=1) * self.unit
+        return Circuit("quadratic", (len(self.unit),), self.weights * (self.unit * self.scale.grid)[:, None], bias)
+
+    def readings(self, X: Floats) -> Floats:
+        """Return the rows in robust deviations."""
+        return self.scale.readings(X)
+
+    def combined(self, outputs: Floats, readings: Floats) -> Floats:  # noqa: ARG002 - the output is the score
+        """Return the squared distances."""
+        return np.maximum(outputs[:, 0], 0.0)
 
     def _whiten(self, rows: Floats) -> Floats:
         # Sums of whole numbers below 2^53 are exact in any order, so a row

@@ -98,6 +98,10 @@ class Normal:
         along = whitened * self.forms if self.forms.ndim == 1 else whitened @ (self.forms * self.unit[:, None])
         return (rows - self.mean) * along
 
+    def matrix(self) -> Floats:
+        """Return the forms as a matrix of shape (n_features, n_features)."""
+        return np.diag(self.forms) if self.forms.ndim == 1 else self.forms * self.unit[:, None]
+
     def _whiten(self, rows: Floats) -> Floats:
         if self.forms.ndim == 1:
             return (rows - self.mean) * self.forms
@@ -148,10 +152,14 @@ class Mixture:
         float64 array of shape (n_samples,)
             At least 0.
         """
-        log_parts = np.empty((len(rows), len(self.normals)))
+        distances = np.empty((len(rows), len(self.normals)))
         for at, normal in enumerate(self.normals):
-            log_parts[:, at] = normal.distances(rows)
-        log_parts *= -0.5
+            distances[:, at] = normal.distances(rows)
+        return self.below(distances)
+
+    def below(self, distances: Floats) -> tuple[Floats, Floats]:
+        """Return what `parts` does, from the squared distances of shape (n_samples, n_components)."""
+        log_parts = -0.5 * distances
         log_parts += np.log(self.share) + self.peak - self.log_top()
         largest = log_parts.max(axis=1, keepdims=True)
         parts = np.exp(log_parts - largest)

@@ -91,6 +91,7 @@ class NGram(Detector):
 
     name = "ngram"
     version = 1
+    why_no_circuit = "its score looks up how often events follow each other in a table"
     reads = "codes"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

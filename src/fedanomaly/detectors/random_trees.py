@@ -102,6 +102,7 @@ class RandomTrees(Detector):
 
     name = "random_trees"
     version = 1
+    why_no_circuit = "its trees compare readings with thresholds"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_trees": [Interval(Integral, 1, 1000, closed="both")],

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
-from fedanomaly.types import Floats, Integers, State, Statistics, Step, Total
+from fedanomaly.types import Circuit, Floats, Integers, State, Statistics, Step, Total
 
 
 class Stage(Protocol):
@@ -63,4 +63,24 @@ class Scorer(Protocol):
 
     def shares(self, X: Floats) -> Floats:
         """Return what every feature adds to the score of every row."""
+        ...
+
+
+@runtime_checkable
+class EncryptableScorer(Scorer, Protocol):
+    """A scorer whose work on the readings is a circuit; what comes before and after stays with who owns the rows."""
+
+    def circuit(self) -> Circuit:
+        """Return what is computed on ciphertexts."""
+        ...
+
+    def readings(self, X: Floats) -> Floats:
+        """Return what the circuit takes, shape (n_samples, n_features), magnitudes of at most 64."""
+        ...
+
+    def combined(self, outputs: Floats, readings: Floats) -> Floats:
+        """Return the scores from the outputs, shape (n_samples, n_outputs).
+
+        It rises with every output, so that bounds of these give bounds of the score.
+        """
         ...

@@ -66,6 +66,19 @@ int32_t fa_open(int64_t h, const uint8_t *manifest, int64_t n, const uint16_t *u
 int32_t fa_sum_new(const uint8_t *manifest, int64_t n, int64_t first, int64_t count, int64_t *handle);
 int32_t fa_sum_add(int64_t handle, const uint8_t *part, int64_t n);
 int32_t fa_sum_result(int64_t handle, uint8_t *out, int64_t n);
+
+int32_t fa_kernel_facts(int32_t set, int64_t *out);
+int32_t fa_shape(int32_t kind, int32_t features, int32_t outputs, int32_t weight_bits, int64_t *out, double *out_range);
+int32_t fa_circuit_new(int32_t kind, int32_t features, int32_t outputs, const int32_t *rows, int64_t forms,
+                       const double *weights, const double *bias, const uint8_t *seed, int32_t set, int64_t *out);
+int32_t fa_circuit_constants(int64_t handle, uint32_t *out, int64_t n);
+int32_t fa_circuit_score(int64_t handle, const uint32_t *batch, int64_t n_batch, uint32_t *answer, int64_t n);
+int32_t fa_tenant_new(int32_t kind, int32_t features, int32_t outputs, int32_t weight_bits, const uint8_t *seed,
+                      const uint32_t *constants, int64_t n, int64_t *handle);
+int32_t fa_tenant_encrypt(int64_t handle, const double *readings, int64_t n, uint32_t *out, int64_t n_out,
+                          int64_t *key);
+int32_t fa_tenant_decrypt(int64_t handle, int64_t key, const uint32_t *answer, int64_t n, double *scores,
+                          int64_t n_scores);
 """
 
 _ERRORS: dict[int, tuple[type[FedAnomalyError], str]] = {
@@ -118,6 +131,12 @@ def call(name: str, *arguments: object) -> None:
     if code:
         kind, text = _ERRORS.get(code, (CryptoError, "the engine failed"))
         raise kind(text)
+
+
+def free(handle: int, pid: int) -> None:
+    """Forget a handle that the process `pid` made, and erase what it stood for; after a fork it is the parent's."""
+    if pid == os.getpid():
+        call("fa_free", handle)
 
 
 def set_threads(threads: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedanomaly.errors import CryptoError, MessageError
-from fedanomaly.fhe._engine import call, ffi
+from fedanomaly.fhe._engine import call, ffi, free
 from fedanomaly.fhe.manifest import Ask, Manifest
 from fedanomaly.fhe.sums import Contribution, DecryptionShare, MaskedSum
 
@@ -38,7 +38,7 @@ class EpochSecrets:
         self._handle = handle
         self._members = members
         self._index = index
-        self._finalizer = weakref.finalize(self, _free, handle, os.getpid())
+        self._finalizer = weakref.finalize(self, free, handle, os.getpid())
         self._finalizer.atexit = False  # the memory goes with the process
 
     @classmethod
@@ -292,11 +292,6 @@ class EpochSecrets:
 
     def __reduce__(self) -> NoReturn:
         raise CryptoError("secrets are not copied or pickled")
-
-
-def _free(handle: int, pid: int) -> None:
-    if os.getpid() == pid:  # after a fork they are the parent's
-        call("fa_free", handle)
 
 
 def _exactly(data: bytes, length: int) -> bytes:

@@ -1,0 +1,197 @@
+"""Scoring on ciphertexts: what a service computes. It holds no secret and learns no event and no score.
+
+Batches and answers are residues of 30-bit primes, little-endian words of 32 bits,
+in the layout that the kernels read: nothing is copied or turned between wire and
+arithmetic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import weakref
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Self
+
+import numpy as np
+
+from fedanomaly.errors import CryptoError, MessageError
+from fedanomaly.fhe._engine import call, ffi, free
+from fedanomaly.types import Circuit
+from fedanomaly.types.canonical import begin, item
+from fedanomaly.types.circuit import Kind
+
+KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2}
+"""The kinds of circuits by the numbers that the engine has for them."""
+MAX_READING = 64.0
+"""Readings are at most that far from 0; the engine refuses others."""
+WORD_BYTES = 4
+
+
+class Instructions(IntEnum):
+    """What the kernels are made for, slowest first; all give the same bits."""
+
+    PORTABLE = 0
+    AVX2 = 1
+    AVX512 = 2
+
+    @classmethod
+    def best(cls) -> Self:
+        """Return the fastest that this processor has."""
+        return cls(_kernel_facts(cls.PORTABLE)[0])
+
+    def peak(self) -> float:
+        """Return how many multiply-adds a second one core does with these at most; 0 for the portable ones."""
+        return _kernel_facts(self)[1] * 1e6
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a tenant knows of a circuit, and what follows for batches and answers.
+
+    Parameters
+    ----------
+    kind : {"linear", "quadratic"}
+        Of the circuit.
+    features : int
+        Readings of an event.
+    outputs : int
+        Numbers that come out for an event.
+    weight_bits : int
+        A weight of 1 is computed as 2^weight_bits.
+    """
+
+    kind: Kind
+    features: int
+    outputs: int
+    weight_bits: int
+
+    @property
+    def events(self) -> int:
+        """Most events of a batch."""
+        return self._facts()[3]
+
+    @property
+    def batch_bytes(self) -> int:
+        """Size of an encrypted batch, however many events it holds."""
+        return self._facts()[0] * WORD_BYTES
+
+    @property
+    def answer_bytes(self) -> int:
+        """Size of an answer."""
+        return self._facts()[1] * WORD_BYTES
+
+    @property
+    def constant_bytes(self) -> int:
+        """Size of what is the same in every answer and sent once."""
+        return self._facts()[2] * WORD_BYTES
+
+    @property
+    def range(self) -> float:
+        """Largest sum of the mean outputs of the two halves of a batch; more is an error."""
+        return self._shape()[1]
+
+    def _facts(self) -> tuple[int, ...]:
+        return self._shape()[0]
+
+    def _shape(self) -> tuple[tuple[int, ...], float]:
+        words, limit = ffi.new("int64_t[4]"), ffi.new("double *")
+        call("fa_shape", KINDS[self.kind], self.features, self.outputs, self.weight_bits, words, limit)
+        return tuple(words), float(limit[0])
+
+
+def seed(federation: bytes, model: bytes, tenant: bytes) -> bytes:
+    """Return the seed of the public polynomials: a hash of names, so that nobody chooses them.
+
+    Parameters
+    ----------
+    federation : bytes
+        Name or roster hash of the federation.
+    model : bytes
+        Digest of the circuit.
+    tenant : bytes
+        Public key of who encrypts.
+    """
+    named = begin("scoring") + item("federation", federation) + item("model", model) + item("tenant", tenant)
+    return hashlib.sha256(named).digest()
+
+
+class PreparedCircuit:
+    """A circuit ready for the batches of one tenant. Safe for threads; every call uses one core.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        The model.
+    seed : bytes of length 32
+        Of the tenant's public polynomials.
+    instructions : Instructions, optional
+        Default: the fastest that this processor has.
+
+    Raises
+    ------
+    CapacityError
+        If the weights of a form are too large together to be computed exactly.
+    DataError
+        If a bias is too large.
+    """
+
+    def __init__(self, circuit: Circuit, seed: bytes, *, instructions: Instructions | None = None) -> None:
+        rows = np.array(circuit.rows, dtype=np.int32)
+        weights, bias = (np.ascontiguousarray(part, dtype=np.float64) for part in (circuit.weights, circuit.bias))
+        if len(seed) != 32:
+            raise CryptoError("a seed has 32 bytes")
+        out = ffi.new("int64_t[2]")
+        call(
+            "fa_circuit_new",
+            KINDS[circuit.kind],
+            circuit.features,
+            circuit.outputs,
+            ffi.from_buffer("int32_t[]", rows.data),
+            len(bias),
+            ffi.from_buffer("double[]", weights.data),
+            ffi.from_buffer("double[]", bias.data),
+            seed,
+            Instructions.best() if instructions is None else instructions,
+            out,
+        )
+        self._handle = int(out[0])
+        self.shape = Shape(circuit.kind, circuit.features, circuit.outputs, int(out[1]))
+        weakref.finalize(self, free, self._handle, os.getpid()).atexit = False
+
+    def constants(self) -> bytes:
+        """Return what the tenant needs once to decrypt answers. It tells the tenant the form of the model."""
+        out = bytearray(self.shape.constant_bytes)
+        call("fa_circuit_constants", self._handle, ffi.from_buffer("uint32_t[]", out), len(out) // WORD_BYTES)
+        return bytes(out)
+
+    def score(self, batch: bytes | bytearray | memoryview) -> bytearray:
+        """Return the answer to an encrypted batch.
+
+        Raises
+        ------
+        MessageError
+            If it is no batch for this circuit: another size, or a residue that is not below its prime.
+        """
+        if len(batch) != self.shape.batch_bytes:
+            raise MessageError(f"a batch for this model has {self.shape.batch_bytes} bytes, not {len(batch)}")
+        answer = bytearray(self.shape.answer_bytes)
+        call(
+            "fa_circuit_score",
+            self._handle,
+            ffi.from_buffer("uint32_t[]", batch),
+            len(batch) // WORD_BYTES,
+            ffi.from_buffer("uint32_t[]", answer),
+            len(answer) // WORD_BYTES,
+        )
+        return answer
+
+    def __repr__(self) -> str:
+        return f"<PreparedCircuit {self.shape.kind}, {self.shape.features} features, {self.shape.outputs} outputs>"
+
+
+def _kernel_facts(instructions: int) -> tuple[int, int]:
+    out = ffi.new("int64_t[2]")
+    call("fa_kernel_facts", instructions, out)
+    return int(out[0]), int(out[1])
