@@ -88,7 +88,7 @@ check: $(CHECKS)
 
 #: make bench     all benchmarks (BENCH=secure_sum for one); results in build/bench
 bench: setup .venv/bench.stamp
-	@.venv/bin/python -m benchmarks $(BENCH)
+	@GO='$(GO)' .venv/bin/python -m benchmarks $(BENCH)
 
 #: make mutants-security  takes each defence out in turn and sees a test turn red (ARGS=name for one)
 mutants-security: setup

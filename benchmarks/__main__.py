@@ -6,7 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("secure_sum", "footprint", "coordinator", "round", "setup", "quality", "domains", "payments", "speed")
+BENCHMARKS = (
+    "secure_sum",
+    "encrypted_scoring",
+    "footprint",
+    "coordinator",
+    "round",
+    "setup",
+    "quality",
+    "domains",
+    "payments",
+    "speed",
+)
 
 
 def main(names: list[str]) -> int:

@@ -19,7 +19,8 @@ FedAnomalyError
 │   ├── VersionError         FA403  a peer speaks a version that is not known here
 │   ├── DivergedError        FA405  a log is not the one that was seen before
 │   ├── UnauthenticatedError FA406  a request does not prove who sends it
-│   └── InvitationError      FA407  an invitation does not admit this node
+│   ├── InvitationError      FA407  an invitation does not admit this node
+│   └── WrongAnswerError     FA409  a scoring service answers with something else than the model's scores
 ├── NotFoundError            FA404  no such thing
 ├── UnavailableError         FA500  safe to retry after `retry_after_s`
 │   ├── CertificateError     FA501  the certificate of the other side does not hold
@@ -194,6 +195,13 @@ class InvitationError(ProtocolError):
     code = "FA407"
     public = "the invitation does not admit this node"
     hint_is_public = True
+
+
+class WrongAnswerError(ProtocolError):
+    """A scoring service answers with something else than the model's scores."""
+
+    code = "FA409"
+    public = "the scores are not those of the model"
 
 
 class NotFoundError(FedAnomalyError):

@@ -20,7 +20,7 @@ from fedanomaly.detectors.scaling import Counting, Scaling
 from fedanomaly.detectors.scoring import Scoring, check_no_infinity
 from fedanomaly.detectors.stages import CarryingStage, EncryptableScorer, LabelledStage, Scorer, Stage
 from fedanomaly.detectors.threshold import Threshold
-from fedanomaly.errors import CapacityError, DataError, RefusedError, ShapeError, VersionError
+from fedanomaly.errors import CapacityError, ConfigError, DataError, RefusedError, ShapeError, VersionError
 from fedanomaly.types import Circuit, Floats, Integers, Quantiser, State, Statistics, Step, Total
 
 
@@ -91,7 +91,33 @@ class Detector(Scoring, metaclass=ABCMeta):
     def circuit(self) -> Circuit | None:
         """Return what a service computes of the score on ciphertexts; None: nothing, `why_no_circuit` says why."""
         check_is_fitted(self, "state_")
-        return self._scorer.circuit() if isinstance(self._scorer, EncryptableScorer) else None
+        return None if self.why_no_circuit else self.encryptable().circuit()
+
+    def encryptable(self) -> EncryptableScorer:
+        """Return what turns readings into a circuit's inputs and its outputs into scores.
+
+        Raises
+        ------
+        ConfigError
+            If the score is not computed on ciphertexts.
+        """
+        check_is_fitted(self, "state_")
+        if not isinstance(self._scorer, EncryptableScorer):
+            raise ConfigError(
+                f"{self.name} does not score on ciphertexts: {self.why_no_circuit or 'it has no circuit'}",
+                hint="ciphertexts can be added and multiplied; mahalanobis, pca or gaussian_mixture need no more",
+            )
+        return self._scorer
+
+    def readings(self, X: npt.ArrayLike) -> Floats:
+        """Return rows as the circuit takes them: in robust deviations, at most 64 from 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; NaN is a missing reading.
+        """
+        return self.encryptable().readings(self._checked(X))
 
     def all_stages(self) -> tuple[Stage | LabelledStage, ...]:
         """Return every stage of a job, in order; the threshold is the last."""

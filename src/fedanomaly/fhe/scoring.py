@@ -8,6 +8,7 @@ arithmetic.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import weakref
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2}
 """The kinds of circuits by the numbers that the engine has for them."""
 MAX_READING = 64.0
 """Readings are at most that far from 0; the engine refuses others."""
+READING_NOISE = math.sqrt((21 / 2 + 1 / 12) * 4096 / 2) / 2**23
+"""Standard deviation of what encrypting adds to a reading: N coefficients of noise and rounding, in units of 2^-23."""
 WORD_BYTES = 4
 
 

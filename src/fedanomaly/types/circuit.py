@@ -13,6 +13,8 @@ from fedanomaly.types.arrays import Floats
 from fedanomaly.types.canonical import VERSION, Reader, begin, item, item_int
 
 Kind = Literal["linear", "quadratic"]
+MOST_DIVISOR_BITS = 12
+"""Readings are divided by 2^12 at most: one without weight gains nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,29 @@ class Circuit:
             return forms
         starts = np.cumsum((0, *self.rows[:-1]))
         return np.add.reduceat(np.square(forms), starts, axis=1)
+
+    def balanced(self) -> tuple[Circuit, Floats]:
+        """Return the circuit for readings that were divided by powers of two, and these, for the least error.
+
+        Encrypting adds the same noise to every reading, rounding the same error to
+        every weight. A reading divided by c whose weights are multiplied by it has c
+        times the noise and 1/c of the rounding. With readings as large as their
+        weights are small, both are equal where a column of weights has the length
+        k^(1/4) / sqrt(2), k being the number of forms. c is never below 1, so that
+        readings stay within their bound.
+
+        Returns
+        -------
+        Circuit
+            For ``readings / divisors`` gives what this one gives for readings.
+        float64 array of shape (n_features,)
+            The divisors.
+        """
+        lengths = np.sqrt(np.square(self.weights).sum(axis=0))
+        wanted = max(self.rows) ** 0.25 / np.sqrt(2.0)
+        ratio = wanted / np.where(lengths > 0, lengths, wanted)
+        divisors = np.exp2(np.clip(np.rint(np.log2(ratio)), 0, MOST_DIVISOR_BITS))
+        return Circuit(self.kind, self.rows, self.weights * divisors, self.bias), divisors
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes."""

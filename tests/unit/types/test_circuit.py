@@ -100,3 +100,19 @@ def test_the_bytes_that_the_bent_ones_come_from_are_right():
 def test_other_bytes_are_no_circuit(data):
     with pytest.raises(MessageError):
         Circuit.from_bytes(data)
+
+
+@given(seed=st.integers(0, 1000), features=st.integers(1, 6), forms=st.integers(1, 5))
+def test_a_balanced_circuit_gives_the_same_for_divided_readings(seed, features, forms):
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(forms, features)) * 2.0 ** rng.integers(-9, 30, size=features)
+    weights[:, 0] *= rng.integers(0, 2)
+    circuit = Circuit("quadratic", (forms,), weights, rng.normal(size=forms))
+    balanced, divisors = circuit.balanced()
+    readings = rng.normal(size=(4, features))
+    assert np.array_equal(balanced.evaluate(readings / divisors), circuit.evaluate(readings))
+    assert (divisors >= 1).all()
+    assert (np.log2(divisors) % 1 == 0).all()
+    again, ones = balanced.balanced()
+    assert (ones == 1).all()
+    assert again.digest == balanced.digest

@@ -1,0 +1,292 @@
+"""Scores of encrypted events: server and tenant, against TenSEAL and Lattigo's own calls, in one run.
+
+The model is a sum of squares of affine forms, as PCA and Mahalanobis have it. Ours
+goes through the package as a service and a tenant use it: residues are checked,
+batches and answers are the bytes that travel. One core, one process a side.
+
+TenSEAL is given the same layout (a vector for each feature, an event in each
+slot) and, as its tutorials do it, a vector for each event. Lattigo's own calls
+work on our ring.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.report import OUTPUT, Budget, at_least, at_most, print_budgets, print_table, write_json
+from benchmarks.workers import Worker
+from fedanomaly.fhe.scoring import Instructions, PreparedCircuit, seed
+from fedanomaly.fhe.tenant import Tenant
+from fedanomaly.types import Circuit
+
+ENGINE = Path(__file__).parent.parent / "engine"
+FEATURES, FORMS = 30, 10
+SHAPES = ((30, 10), (30, 30), (100, 20))
+EVENTS = 4096
+REPETITIONS = 40
+PEER_REPETITIONS = 2
+SINGLE_EVENTS = 4
+SEED = seed(b"benchmark", b"model", b"tenant")
+BUDGETS = {Instructions.AVX512: 25e6, Instructions.AVX2: 12e6, Instructions.PORTABLE: 1.5e6}
+"""Events a second and core of the server at 30 features and 10 forms."""
+
+
+def model(features: int, forms: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return weights of rows of length 1, and a bias."""
+    generator = np.random.default_rng(features)
+    return generator.normal(size=(forms, features)) / np.sqrt(features), 0.1 * generator.normal(size=forms)
+
+
+def events(features: int) -> npt.NDArray[np.float64]:
+    """Return standard normal readings."""
+    return np.random.default_rng(1).normal(size=(EVENTS, features))
+
+
+class Ours:
+    """Both sides of one circuit, with one instruction set."""
+
+    features, forms, instructions = FEATURES, FORMS, Instructions.best()
+
+    def __init__(self, cores: int) -> None:
+        del cores  # every call uses one
+        self.circuit = Circuit("quadratic", (self.forms,), *model(self.features, self.forms))
+        self.service = PreparedCircuit(self.circuit, SEED, instructions=self.instructions)
+        self.tenant = Tenant(self.service.shape, SEED, self.service.constants())
+        self.rows = events(self.features)
+
+    def encrypt(self) -> None:
+        """Turn readings into the bytes of a batch."""
+        self.batch, self.key = self.tenant.encrypt(self.rows)
+
+    def score(self) -> None:
+        """Check a batch and answer it."""
+        self.answer = self.service.score(self.batch)
+
+    def decrypt(self) -> None:
+        """Turn an answer into scores."""
+        self.scores = self.key.decrypt(self.answer)[:, 0]
+
+    def facts(self) -> dict[str, Any]:
+        """Return sizes and the largest error."""
+        wanted = self.circuit.evaluate(self.rows)[:, 0]
+        return {
+            "bytes_up_per_event": len(self.batch) / EVENTS,
+            "bytes_down_per_event": len(self.answer) / EVENTS,
+            "max_relative_error": float(np.max(np.abs(self.scores - wanted) / np.maximum(1.0, wanted))),
+        }
+
+
+class OursAvx2(Ours):
+    """The AVX2 kernels."""
+
+    instructions = Instructions.AVX2
+
+
+class OursPortable(Ours):
+    """The kernels in Go."""
+
+    instructions = Instructions.PORTABLE
+
+
+class OursSquare(Ours):
+    """As many forms as features."""
+
+    features, forms = SHAPES[1]
+
+
+class OursWide(Ours):
+    """More features."""
+
+    features, forms = SHAPES[2]
+
+
+class TenSeal:
+    """CKKS with evaluation keys, as its makers recommend for one multiplication of ciphertexts."""
+
+    def __init__(self, cores: int) -> None:
+        _send_output_to("tenseal.log")
+        import tenseal  # noqa: PLC0415 - only the peer's workers load it
+
+        self.tenseal = tenseal
+        self.context = tenseal.context(
+            tenseal.SCHEME_TYPE.CKKS,
+            poly_modulus_degree=8192,
+            coeff_mod_bit_sizes=[60, 40, 40, 60],
+            n_threads=cores,
+        )
+        self.context.global_scale = 2**40
+        self.context.generate_galois_keys()
+        self.weights, self.bias = model(FEATURES, FORMS)
+        self.rows = events(FEATURES)
+
+    def encrypt(self) -> None:
+        """Encrypt a vector of all events for each feature."""
+        self.batch = [self.tenseal.ckks_vector(self.context, column) for column in self.rows.T.tolist()]
+
+    def score(self) -> None:
+        """Add up the squares of all forms."""
+        total = None
+        for weights, bias in zip(self.weights.tolist(), self.bias.tolist(), strict=True):
+            form = self.batch[0] * weights[0]
+            for column, weight in zip(self.batch[1:], weights[1:], strict=True):
+                form += column * weight
+            form += bias
+            form.square_()
+            total = form if total is None else total + form
+        self.answer = total
+
+    def decrypt(self) -> None:
+        """Decrypt all scores."""
+        assert self.answer is not None
+        self.scores = np.asarray(self.answer.decrypt())
+
+    def encrypt_each(self) -> None:
+        """Encrypt a vector for each of a few events."""
+        self.single = [self.tenseal.ckks_vector(self.context, row) for row in self.rows[:SINGLE_EVENTS].tolist()]
+
+    def score_each(self) -> None:
+        """Score them one by one: matrix product, square, sum."""
+        matrix, bias = self.weights.T.tolist(), self.bias.tolist()
+        for event in self.single:
+            form = event.matmul(matrix) + bias
+            form.square_()
+            form.sum_()
+
+    def facts(self) -> dict[str, Any]:
+        """Return sizes and the largest error."""
+        wanted = np.square(self.rows @ self.weights.T + self.bias).sum(axis=1)
+        return {
+            "bytes_up_per_event": sum(len(column.serialize()) for column in self.batch) / EVENTS,
+            "max_relative_error": float(np.max(np.abs(self.scores - wanted) / np.maximum(1.0, wanted))),
+        }
+
+
+def _send_output_to(name: str) -> None:
+    # TenSEAL warns on the C level.
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    log = os.open(OUTPUT / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+
+def go_benchmarks() -> dict[str, float]:
+    """Run the engine's own benchmarks: Lattigo's calls, and the linear part against the peak of multiply-adds."""
+    command = [
+        os.environ.get("GO", "go"),
+        "test",
+        "-run",
+        "xxx",
+        "-bench",
+        "Stock|Linear",
+        "-cpu",
+        "1",
+        "./kernel",
+        "./scoring",
+    ]
+    said = subprocess.run(command, cwd=ENGINE, capture_output=True, text=True, check=True).stdout
+    found = {}
+    for name, figures in re.findall(r"^Benchmark(\S+)\s+\d+\s+(.*)$", said, re.MULTILINE):
+        for value, unit in re.findall(r"([\d.e+]+) (\S+)", figures):
+            found[f"{name} {unit}"] = float(value)
+    return found
+
+
+def measure(build: type[Ours]) -> dict[str, Any]:
+    """Return events a second of every step, and facts."""
+    worker = Worker(build, 1)
+    for _ in range(REPETITIONS + 1):
+        for step in ("encrypt", "score", "decrypt"):
+            worker.time(step)
+    found = {f"{step}_s": worker.median_s(step) for step in ("encrypt", "score", "decrypt")} | worker.facts()
+    worker.close()
+    return found
+
+
+def measure_peer() -> dict[str, Any]:
+    """Return the same of TenSEAL."""
+    worker = Worker(TenSeal, 1)
+    steps = ("encrypt", "score", "decrypt", "encrypt_each", "score_each")
+    for _ in range(PEER_REPETITIONS + 1):
+        for step in steps:
+            worker.time(step)
+    found = {f"{step}_s": worker.median_s(step) for step in steps} | worker.facts()
+    worker.close()
+    return found
+
+
+def rate(seconds: float, count: int = EVENTS) -> float:
+    """Return events a second."""
+    return count / seconds
+
+
+def main() -> None:
+    """Measure, print and write what came out."""
+    best = Instructions.best()
+    kinds: dict[str, type[Ours]] = {f"{FEATURES} features, {FORMS} forms, {best.name.lower()}": Ours}
+    if best is Instructions.AVX512:
+        kinds["the same, avx2"] = OursAvx2
+    if best is not Instructions.PORTABLE:
+        kinds["the same, portable"] = OursPortable
+    kinds |= {f"{d} features, {k} forms": kind for (d, k), kind in zip(SHAPES[1:], (OursSquare, OursWide), strict=True)}
+    ours = {name: measure(kind) for name, kind in kinds.items()}
+    peer, stock = measure_peer(), go_benchmarks()
+    main_kind = next(iter(ours.values()))
+    rows = [
+        (name, *(f"{rate(run[f'{step}_s']):,.0f}" for step in ("score", "encrypt", "decrypt")))
+        for name, run in ours.items()
+    ]
+    rows.append(
+        ("Lattigo's own calls", f"{stock['Stock/server events/s']:,.0f}", f"{stock['Stock/tenant events/s']:,.0f}", "")
+    )
+    rows.append(("TenSEAL, batched", *(f"{rate(peer[f'{step}_s']):,.0f}" for step in ("score", "encrypt", "decrypt"))))
+    each = (f"{rate(peer[f'{step}_each_s'], SINGLE_EVENTS):,.1f}" for step in ("score", "encrypt"))
+    rows.append(("TenSEAL, event by event", *each, ""))
+    print_table("Events a second, one core", ("", "server", "tenant, encrypts", "decrypts"), rows)
+    tenant = EVENTS / (main_kind["encrypt_s"] + main_kind["decrypt_s"])
+    linear = f"Linear/{best.name.lower()}"
+    figures = {
+        "server_events_per_s": rate(main_kind["score_s"]),
+        "tenant_events_per_s": tenant,
+        "speedup_over_tenseal_batched": peer["score_s"] / main_kind["score_s"],
+        "speedup_over_lattigo_stock": rate(main_kind["score_s"]) / stock["Stock/server events/s"],
+        "bytes_up_per_event": main_kind["bytes_up_per_event"],
+        "bytes_down_per_event": main_kind["bytes_down_per_event"],
+        "max_relative_error": max(run["max_relative_error"] for run in ours.values()),
+        "fma_peak_fraction": stock.get(f"{linear} %peak", 0.0) / 100,
+        "instructions": best.name.lower(),
+    }
+    print_budgets(budgets(best, ours, figures))
+    write_json("encrypted_scoring", figures | {"details": {"ours": ours, "tenseal": peer, "go": stock}})
+
+
+def budgets(best: Instructions, ours: dict[str, dict[str, Any]], figures: dict[str, Any]) -> list[Budget]:
+    """Return what was promised beside what was measured."""
+    runs = list(ours.values())
+    found = [at_least(f"server, events/s, {best.name.lower()}", BUDGETS[best], figures["server_events_per_s"])]
+    if best is not Instructions.PORTABLE:
+        portable = ours["the same, portable"]
+        found.append(at_least("server, portable", BUDGETS[Instructions.PORTABLE], rate(portable["score_s"])))
+        found.append(at_least("linear part over the peak of multiply-adds", 0.8, figures["fma_peak_fraction"]))
+    if best is Instructions.AVX512:
+        found.append(at_least("server, avx2", BUDGETS[Instructions.AVX2], rate(ours["the same, avx2"]["score_s"])))
+        found.append(at_least("server, d = k = 30", 9e6, rate(runs[-2]["score_s"])))
+        found.append(at_least("server, d = 100, k = 20", 5e6, rate(runs[-1]["score_s"])))
+    return [
+        *found,
+        at_least("server, faster than TenSEAL batched", 500, figures["speedup_over_tenseal_batched"], "x"),
+        at_least("tenant, encrypts and decrypts, events/s", 0.7e6, figures["tenant_events_per_s"]),
+        at_most("bytes up per event", 365, figures["bytes_up_per_event"]),
+        at_most("bytes down per event", 48, figures["bytes_down_per_event"]),
+        at_most("relative error", 5e-4, figures["max_relative_error"]),
+    ]
+
+
+if __name__ == "__main__":
+    main()

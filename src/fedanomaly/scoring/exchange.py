@@ -1,0 +1,98 @@
+"""What an encrypted scorer asks of a service, and the service in the same process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedanomaly.errors import NotFoundError
+from fedanomaly.fhe.scoring import PreparedCircuit, Shape, seed
+from fedanomaly.types import Circuit
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a service tells a tenant of a model.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of its circuit.
+    constants : bytes
+        What decrypting takes; the same for all batches.
+    """
+
+    shape: Shape
+    constants: bytes
+
+
+class Exchange(Protocol):
+    """The way to a scoring service. Safe for threads."""
+
+    @property
+    def federation(self) -> bytes:
+        """Identifier of the federation, 32 bytes."""
+        ...
+
+    @property
+    def tenant(self) -> bytes:
+        """Public key of who asks, 32 bytes."""
+        ...
+
+    def offer(self, digest: bytes) -> Offer:
+        """Return what the service tells of a model.
+
+        Raises
+        ------
+        NotFoundError
+            If it has no such model for this tenant.
+        """
+        ...
+
+    def upload(self, circuit: Circuit) -> None:
+        """Give the service a model, for this tenant only."""
+        ...
+
+    def answer(self, digest: bytes, batch: bytearray) -> bytes | bytearray:
+        """Return the answer of a model to an encrypted batch."""
+        ...
+
+
+class InProcess:
+    """A service in this process: for simulations, tests, and to measure what the network costs.
+
+    Parameters
+    ----------
+    federation, tenant : bytes
+        As for any exchange.
+    """
+
+    def __init__(self, federation: bytes = bytes(32), tenant: bytes = bytes(32)) -> None:
+        self.federation = federation
+        self.tenant = tenant
+        self._prepared: dict[bytes, PreparedCircuit] = {}
+        self._lock = threading.Lock()
+
+    def offer(self, digest: bytes) -> Offer:
+        """Return what decrypting takes."""
+        prepared = self._of(digest)
+        return Offer(prepared.shape, prepared.constants())
+
+    def upload(self, circuit: Circuit) -> None:
+        """Prepare a model."""
+        digest = circuit.digest
+        prepared = PreparedCircuit(circuit, seed(self.federation, digest, self.tenant))
+        with self._lock:
+            self._prepared[digest] = prepared
+
+    def answer(self, digest: bytes, batch: bytearray) -> bytearray:
+        """Return the answer to a batch."""
+        return self._of(digest).score(batch)
+
+    def _of(self, digest: bytes) -> PreparedCircuit:
+        with self._lock:
+            found = self._prepared.get(digest)
+        if found is None:
+            raise NotFoundError("the service has no such model")
+        return found

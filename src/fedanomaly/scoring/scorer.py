@@ -1,0 +1,218 @@
+"""Scores of any number of events from a service that sees ciphertexts only."""
+
+# ruff: noqa: N803 - X is what scikit-learn calls the rows
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fedanomaly.detectors import Detector
+from fedanomaly.errors import NotFoundError, RangeError, WrongAnswerError
+from fedanomaly.fhe.scoring import seed
+from fedanomaly.fhe.tenant import Tenant
+from fedanomaly.scoring import canaries
+from fedanomaly.scoring.bounds import Bounds
+from fedanomaly.scoring.exchange import Exchange
+from fedanomaly.types import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores that were computed on ciphertexts, and how exact they are.
+
+    Parameters
+    ----------
+    scores : float64 array of shape (n_events,)
+        High is anomalous; in the range of `lower` and `upper`.
+    lower, upper : float64 arrays of shape (n_events,)
+        Between them lies what the detector gives in the clear.
+    threshold : float
+        Above it an event is an outlier.
+    batches : int
+        Encrypted batches that were sent.
+    local : int
+        Events that no batch can hold, and that were scored here in the clear instead.
+    bytes_up, bytes_down : int
+        Sizes of all batches and answers.
+    """
+
+    scores: Floats
+    lower: Floats
+    upper: Floats
+    threshold: float
+    batches: int
+    local: int
+    bytes_up: int
+    bytes_down: int
+
+    @property
+    def outliers(self) -> npt.NDArray[np.bool_]:
+        """Whether the score is above the threshold."""
+        return self.scores > self.threshold
+
+    @property
+    def uncertain(self) -> npt.NDArray[np.bool_]:
+        """Whether noise could have put the score on this side of the threshold."""
+        return (self.lower <= self.threshold) & (self.threshold < self.upper)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.float64]:
+        return np.array(self.scores, dtype=dtype, copy=copy)
+
+
+class EncryptedScorer:
+    """Scores events with a service that computes on their ciphertexts.
+
+    Every batch is encrypted under a secret of its own. Some of its events, drawn
+    at random, are scored here as well: a service that cheats is found out.
+
+    Parameters
+    ----------
+    detector : Detector
+        Fitted, with a circuit.
+    service : Exchange
+        The way to the service. What model it lacks is uploaded.
+    n_canaries : int, default=8
+        Events of each batch that are checked.
+    workers : int, optional
+        Batches under way at a time. Default: one for each core.
+
+    Raises
+    ------
+    ConfigError
+        If the detector has no circuit.
+    CapacityError
+        If its weights are too large to be computed exactly.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        service: Exchange,
+        *,
+        n_canaries: int = canaries.CANARIES,
+        workers: int | None = None,
+    ) -> None:
+        self._detector = detector
+        self._scorer = detector.encryptable()
+        self._circuit, self._divisors = self._scorer.circuit().balanced()
+        self._digest = self._circuit.digest
+        self._service = service
+        self._n_canaries = n_canaries
+        self._workers = workers or os.cpu_count() or 1
+        try:
+            offer = service.offer(self._digest)
+        except NotFoundError:
+            service.upload(self._circuit)
+            offer = service.offer(self._digest)
+        self._tenant = Tenant(offer.shape, seed(service.federation, self._digest, service.tenant), offer.constants)
+        self._bounds = Bounds(self._circuit, offer.shape)
+
+    @property
+    def max_events(self) -> int:
+        """Most events of a batch."""
+        return self._tenant.shape.events
+
+    def score(self, X: npt.ArrayLike, *, progress: Callable[[int], None] | None = None) -> Scored:
+        """Return the scores of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_events, n_features)
+            Any number; NaN is a missing reading.
+        progress : callable, optional
+            Called with the number of events of each batch that is done.
+
+        Returns
+        -------
+        Scored
+
+        Raises
+        ------
+        WrongAnswerError
+            If the service answers with something else than this model's scores.
+        """
+        readings = self._detector.readings(X)
+        encrypted = readings / self._divisors
+        parts = []
+        for part in self._parts(encrypted):
+            parts.append(part)
+            if progress:
+                progress(len(part.outputs))
+        outputs = np.concatenate([part.outputs for part in parts] or [np.empty((0, self._circuit.outputs))])
+        errors = self._bounds.of(encrypted, outputs)
+        combined = self._scorer.combined
+        shape = self._tenant.shape
+        batches = sum(part.batches for part in parts)
+        return Scored(
+            scores=combined(outputs, readings),
+            lower=combined(outputs - errors, readings),
+            upper=combined(outputs + errors, readings),
+            threshold=-self._detector.offset_,
+            batches=batches,
+            local=sum(part.local for part in parts),
+            bytes_up=batches * shape.batch_bytes,
+            bytes_down=batches * shape.answer_bytes,
+        )
+
+    def _parts(self, readings: Floats) -> Iterator[_Part]:
+        """Yield the outputs batch by batch, in order; a few are under way at a time, so memory stays flat."""
+        starts = range(0, len(readings), self.max_events)
+        if len(starts) <= 1:
+            yield from (self._part(readings[start : start + self.max_events]) for start in starts)
+            return
+        with ThreadPoolExecutor(self._workers, "encrypted-scoring") as pool:
+            under_way: deque[Future[_Part]] = deque()
+            try:
+                for start in starts:
+                    under_way.append(pool.submit(self._part, readings[start : start + self.max_events]))
+                    if len(under_way) > self._workers:
+                        yield under_way.popleft().result()
+                while under_way:
+                    yield under_way.popleft().result()
+            finally:
+                for future in under_way:
+                    future.cancel()
+
+    def _part(self, readings: Floats) -> _Part:
+        """Return the outputs of one batch; of parts of it, where their mean leaves the range."""
+        batch, key = self._tenant.encrypt(readings)
+        places = canaries.drawn(len(readings), self._n_canaries)
+        try:
+            answer = self._service.answer(self._digest, batch)
+            outputs = key.decrypt(answer)
+        except RangeError:
+            return self._halves(readings)
+        finally:
+            key.close()
+        canaries.check(self._circuit, self._bounds, readings, outputs, places)
+        return _Part(outputs, batches=1, local=0)
+
+    def _halves(self, readings: Floats) -> _Part:
+        """Return the outputs of a batch whose answer was out of range, from smaller batches with smaller means."""
+        outputs = self._circuit.evaluate(readings)
+        # What is wrong looks like what is out of range; the difference is seen here, in the clear.
+        if (np.maximum(outputs, 0.0).sum(axis=0) < self._tenant.shape.range * self.max_events / 2).all():
+            raise WrongAnswerError("the service's scores are not those of this model")
+        if len(readings) == 1:
+            return _Part(outputs, batches=1, local=1)
+        middle = len(readings) // 2
+        first, second = self._part(readings[:middle]), self._part(readings[middle:])
+        return _Part(
+            np.concatenate([first.outputs, second.outputs]),
+            batches=1 + first.batches + second.batches,
+            local=first.local + second.local,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    outputs: Floats
+    batches: int
+    local: int

@@ -1,0 +1,220 @@
+"""Scores of any number of events, by a service that sees ciphertexts only."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedanomaly.detectors import HBOS, Mahalanobis, from_params
+from fedanomaly.detectors.rehearsal import sample, taught
+from fedanomaly.errors import ConfigError, DataError, NotFoundError, WrongAnswerError
+from fedanomaly.fhe.tenant import BatchKey
+from fedanomaly.scoring import EncryptedScorer, InProcess
+from fedanomaly.scoring.canaries import drawn
+
+RNG = np.random.default_rng(5)
+ROWS = RNG.normal(size=(9_000, 4)) @ RNG.normal(size=(4, 4))
+DETECTOR = Mahalanobis().fit(ROWS)
+
+
+class Cheat(InProcess):
+    """A service that does something else with batches or answers."""
+
+    def __init__(self, does):
+        super().__init__()
+        self.does = does
+
+    def answer(self, digest, batch):
+        return self.does(super().answer(digest, batch))
+
+
+@pytest.mark.parametrize("events", [0, 1, 7, 4096, 4097, 9_000])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_events_scores_like_the_detector(events, workers):
+    scored = EncryptedScorer(DETECTOR, InProcess(), workers=workers).score(ROWS[:events])
+    wanted = DETECTOR.anomaly_scores(ROWS[:events])
+    assert np.allclose(scored.scores, wanted, rtol=5e-4, atol=5e-4)
+    assert ((scored.lower <= wanted) & (wanted <= scored.upper)).all()
+    assert scored.batches == -(-events // 4096)
+    assert scored.local == 0
+
+
+@pytest.mark.parametrize("name", ["gaussian_mixture", "kmeans", "logistic_regression", "pca"])
+def test_the_true_score_lies_between_the_bounds(name):
+    rows = sample()
+    detector = taught(from_params(name), rows)
+    scored, wanted = EncryptedScorer(detector, InProcess()).score(rows), detector.anomaly_scores(rows)
+    assert ((scored.lower <= wanted) & (wanted <= scored.upper)).all()
+    assert ((scored.lower <= scored.scores) & (scored.scores <= scored.upper)).all()
+    certain = ~scored.uncertain
+    assert np.array_equal(scored.outliers[certain], (detector.predict(rows) == -1)[certain])
+
+
+def test_an_event_on_the_threshold_is_uncertain_and_few_others_are():
+    scored = EncryptedScorer(DETECTOR, InProcess()).score(ROWS)
+    nearest = np.abs(scored.scores - scored.threshold).argmin()
+    near = copy.copy(DETECTOR)
+    near.offset_ = -DETECTOR.anomaly_scores(ROWS[nearest : nearest + 1])[0]
+    again = EncryptedScorer(near, InProcess()).score(ROWS)
+    assert again.uncertain[nearest]
+    assert again.uncertain.mean() < 0.01
+
+
+def test_scores_are_taken_for_an_array():
+    scored = EncryptedScorer(DETECTOR, InProcess()).score(ROWS[:10])
+    assert np.array_equal(np.asarray(scored), scored.scores)
+    assert np.asarray(scored, dtype=np.float32).dtype == np.float32
+
+
+def test_frames_and_missing_readings_are_scored_like_locally():
+    rows = ROWS[:50].copy()
+    rows[3, 1] = np.nan
+    frame = pd.DataFrame(rows, columns=list("abcd"))
+    detector = Mahalanobis().fit(pd.DataFrame(ROWS, columns=list("abcd")))
+    scored = EncryptedScorer(detector, InProcess()).score(frame)
+    assert np.allclose(scored.scores, detector.anomaly_scores(frame), rtol=5e-4, atol=5e-4)
+
+
+def test_rows_that_cannot_be_scored_are_refused_before_anything_is_sent():
+    sent = []
+    scorer = EncryptedScorer(DETECTOR, Cheat(lambda answer: sent.append(answer) or answer))
+    with pytest.raises(ValueError, match="3 features"):
+        scorer.score(ROWS[:, :3])
+    rows = ROWS[:5].copy()
+    rows[2, 2] = np.inf
+    with pytest.raises(DataError, match=r"columns \[2\]"):
+        scorer.score(rows)
+    assert sent == []
+
+
+def test_a_detector_without_a_circuit_says_why():
+    with pytest.raises(ConfigError, match="hbos does not score on ciphertexts: its score looks up"):
+        EncryptedScorer(HBOS().fit(ROWS), InProcess())
+
+
+def test_progress_counts_every_event():
+    done = []
+    EncryptedScorer(DETECTOR, InProcess()).score(ROWS, progress=done.append)
+    assert done == [4096, 4096, 808]
+
+
+def test_sizes_are_those_that_travelled():
+    travelled = {"up": 0, "down": 0}
+
+    class Counting(InProcess):
+        def answer(self, digest, batch):
+            answer = super().answer(digest, batch)
+            travelled["up"] += len(batch)
+            travelled["down"] += len(answer)
+            return answer
+
+    scored = EncryptedScorer(DETECTOR, Counting()).score(ROWS)
+    assert (scored.bytes_up, scored.bytes_down) == (travelled["up"], travelled["down"])
+
+
+def test_a_model_is_uploaded_only_where_it_is_missing():
+    service = InProcess()
+    with pytest.raises(NotFoundError):
+        service.offer(DETECTOR.circuit().digest)
+    EncryptedScorer(DETECTOR, service)
+    service.upload = None
+    EncryptedScorer(DETECTOR, service)
+
+
+def far(events, where, reading=1e30):
+    rows = ROWS[:events].copy()
+    rows[where] = reading
+    return rows
+
+
+@pytest.mark.parametrize("events", [1, 2, 4096])
+def test_what_no_batch_can_hold_is_scored_in_smaller_ones_or_here(events):
+    detector = Mahalanobis(ridge=1e-6).fit(np.c_[ROWS[:, 0], ROWS[:, 0] + 1e-4 * ROWS[:, 1]])
+    rows = np.c_[ROWS[:events, 0], ROWS[:events, 0]]
+    rows[:1, 1] *= -1e30
+    scored, wanted = EncryptedScorer(detector, InProcess()).score(rows), detector.anomaly_scores(rows)
+    assert ((scored.lower <= wanted * (1 + 1e-9)) & (wanted <= scored.upper * (1 + 1e-9))).all()
+    assert scored.local <= 1
+    assert scored.batches > (events > 1)
+
+
+def test_an_attack_on_all_events_of_a_batch_is_scored():
+    rows = far(4096, slice(None))
+    scored = EncryptedScorer(DETECTOR, InProcess()).score(rows)
+    assert np.allclose(scored.scores, DETECTOR.anomaly_scores(rows), rtol=5e-4)
+    assert scored.outliers.all()
+
+
+def turned(answer):
+    return bytes(len(answer))
+
+
+def doubled(answer):
+    words = np.frombuffer(answer, dtype="<u4").astype(np.uint64)
+    limbs = np.array([1073692673, 1073668097, 1073651713], dtype=np.uint64)
+    parts = [words[at * 12288 : (at + 1) * 12288].reshape(3, -1) for at in range(3)]
+    parts.append(words[3 * 12288 :].reshape(3, -1))
+    return np.concatenate([(2 * part % limbs[:, None]).ravel() for part in parts]).astype("<u4").tobytes()
+
+
+class Replaying:
+    """Answers every batch after the first with the first one's answer."""
+
+    def __init__(self):
+        self.first = None
+
+    def __call__(self, answer):
+        self.first = self.first or answer
+        return self.first
+
+
+@pytest.mark.parametrize("does", [turned, doubled, Replaying()], ids=["zeros", "scaled", "stale"])
+def test_a_service_that_answers_something_else_is_found_out(does):
+    scorer = EncryptedScorer(DETECTOR, Cheat(does), workers=1)
+    with pytest.raises(WrongAnswerError):
+        scorer.score(ROWS)
+
+
+def test_an_error_of_the_service_reaches_the_caller_and_leaves_no_key(monkeypatch):
+    keys = []
+    decrypt = BatchKey.close
+    monkeypatch.setattr(BatchKey, "close", lambda key: keys.append(key) or decrypt(key))
+
+    def fails(_answer):
+        raise NotFoundError("gone")
+
+    with pytest.raises(NotFoundError):
+        EncryptedScorer(DETECTOR, Cheat(fails), workers=2).score(ROWS)
+    assert keys
+    assert not any(key._finalizer.alive for key in keys)
+
+
+@pytest.mark.parametrize(("events", "falsified"), [(100, 10), (40, 5)])
+def test_falsified_events_are_caught_as_often_as_stated(monkeypatch, events, falsified):
+    """Whatever way a service finds to bend the scores of some events, it does not know which are looked at."""
+    honest, caught, turns = BatchKey.decrypt, 0, 300
+    rng = np.random.default_rng(events)
+
+    def bent(key, answer):
+        outputs = honest(key, answer).copy()
+        outputs[rng.choice(events, falsified, replace=False)] += 1.0
+        return outputs
+
+    monkeypatch.setattr(BatchKey, "decrypt", bent)
+    scorer = EncryptedScorer(DETECTOR, InProcess(), n_canaries=3, workers=1)
+    for _ in range(turns):
+        try:
+            scorer.score(ROWS[:events])
+        except WrongAnswerError:
+            caught += 1
+    missed = np.prod([(events - falsified - at) / (events - at) for at in range(3)])
+    deviation = np.sqrt(turns * missed * (1 - missed))
+    assert abs(caught - turns * (1 - missed)) < 5 * deviation
+
+
+def test_canaries_are_distinct_events_drawn_afresh():
+    places = [tuple(drawn(4096, 8)) for _ in range(20)]
+    assert all(len(set(each)) == 8 for each in places)
+    assert len(set(places)) == 20
+    assert sorted(drawn(3, 8)) == [0, 1, 2]
