@@ -15,6 +15,14 @@ fields_per_coefficient
 max_decryptors
 set_threads
 
+# fhe: members of an enumeration, made from numbers
+AVX2
+AVX512
+
+# scoring: facts of scored events
+outliers
+uncertain
+
 # fhe: read by weakref when the interpreter ends
 atexit
 

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.csv
 import pytest
 from sklearn.metrics import roc_auc_score
-from tests.contract.real_data import adbench, intrusions, real_file
 
 from fedanomaly.datasets import make_payments
 from fedanomaly.detectors import from_params, registry
 from fedanomaly.features import encode, infer_schema
 from fedanomaly.scoring import EncryptedScorer, InProcess
+from tests.contract.real_data import adbench, intrusions, real_file
 
 SETS = ("2_annthyroid", "6_cardio", "14_glass", "32_shuttle", "42_WBC", "30_satellite")
 EXACT = 5e-4

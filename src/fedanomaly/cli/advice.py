@@ -109,6 +109,17 @@ ADVICE = {
         message="column 'amount' holds readings outside its bounds",
         hint="correct the data, or the schema at every member",
     ),
+    "FA203": Advice(
+        causes=(
+            "Most events of an encrypted batch are so extreme that the mean of their scores leaves the range.",
+            "The answer is not one to this batch.",
+        ),
+        steps=(
+            "Use `fa.EncryptedScorer`: it tries smaller batches, and tells both causes apart.",
+            "Where you call `BatchKey.decrypt` yourself, encrypt half of the events anew.",
+        ),
+        message="scores left the range that a batch can hold",
+    ),
     "FA300": Advice(
         causes=("A check of the cryptographic engine failed; the message says in which step.",),
         steps=("The round is void and is tried again by itself.", "If it comes again, report it with the log line."),
@@ -255,6 +266,17 @@ ADVICE = {
         ),
         message="a sum over these rows and another set was opened before",
         hint="add new rows, at every member; or train with the members of before",
+    ),
+    "FA409": Advice(
+        causes=(
+            "The scoring service computes with another model, or not at all.",
+            "Somebody between the two changes answers.",
+        ),
+        steps=(
+            "Do not use the scores: none was given out. Score locally with `fedanomaly score` meanwhile.",
+            "Tell who runs the service: it answers with something else than the model's scores.",
+        ),
+        message="the service's scores are not those of this model",
     ),
     "FA500": Advice(
         causes=(

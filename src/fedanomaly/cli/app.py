@@ -70,7 +70,7 @@ app.command("doctor", rich_help_panel=FEDERATION)(doctor)
 app.add_typer(schema.app, name="schema", rich_help_panel=WORK)
 app.add_typer(data.app, name="data", rich_help_panel=WORK)
 app.command("train", rich_help_panel=WORK)(train.train)
-app.command("models", rich_help_panel=WORK)(models.models)
+app.add_typer(models.app, name="models", rich_help_panel=WORK)
 app.command("score", rich_help_panel=WORK)(score.score)
 app.command("evaluate", rich_help_panel=WORK)(evaluate.evaluate)
 

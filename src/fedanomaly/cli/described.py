@@ -52,6 +52,8 @@ class Described:
         Paragraphs of the docstring, without line breaks; empty where there is none.
     sources : str
         The references.
+    why_no_circuit : str
+        Why the score is not computed on ciphertexts; empty where it is.
     parameters : tuple of Parameter
         In the order of the docstring.
     """
@@ -63,6 +65,7 @@ class Described:
     fails: str
     cost: str
     sources: str
+    why_no_circuit: str
     parameters: tuple[Parameter, ...]
 
 
@@ -79,6 +82,7 @@ def described(kind: type[Detector]) -> Described:
         fails=_paragraph(paragraphs, _FAILS),
         cost=_paragraph(paragraphs, _COST),
         sources=_line(_section(text, "References")),
+        why_no_circuit=kind.why_no_circuit,
         parameters=tuple(_parameters(kind, _section(text, "Parameters"))),
     )
 

@@ -1,22 +1,40 @@
-"""`fedanomaly models`: what this node has learnt with its federation."""
+"""`fedanomaly models …`: what this node has learnt with its federation."""
 
 # ruff: noqa: PLC0415 - commands start fast: each imports what it needs
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+from typing import Annotated
+
+import typer
 
 from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile
-from fedanomaly.cli.output import note, print_json, stdout, table
+from fedanomaly.cli.output import done, note, print_json, stdout, table
+
+app = typer.Typer()
 
 
-def models(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
+@app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    home: NodeHome = NODE_HOME,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
     """List the trained models, the newest version of each, and their origin.
 
     [bold]Example[/bold]
 
     $ fedanomaly models
     """
+    if context.invoked_subcommand:
+        # They would be lost: the command behind has its own.
+        if given := [name for name in context.params if _given(context, name)]:
+            flag = "--json" if given[0] == "as_json" else f"--{given[0].replace('_', '-')}"
+            raise typer.BadParameter(f"put {flag} behind {context.invoked_subcommand}", ctx=context)
+        return
     from fedanomaly.cli.opened import OpenedModels
     from fedanomaly.node.home import Home
 
@@ -41,3 +59,55 @@ def models(home: NodeHome = NODE_HOME, passphrase_file: PassphraseFile = None, a
         stdout().print(table(columns, rows))
     else:
         note("no models yet; run: fedanomaly train DATASET")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    version: Annotated[int | None, typer.Option(help="Version; default: the newest.")] = None,
+    home: NodeHome = NODE_HOME,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show one model, and what it takes to score with it on ciphertexts.
+
+    A batch of made-up events is encrypted, scored and decrypted here, so errors
+    and speeds are those of this model on one core of this machine.
+
+    [bold]Example[/bold]
+
+    $ fedanomaly models show payments
+    """
+    from fedanomaly.cli.opened import OpenedModels
+    from fedanomaly.errors import FedAnomalyError
+    from fedanomaly.node.home import Home
+    from fedanomaly.scoring.rehearsal import rehearse
+
+    model = OpenedModels(Home(home.expanduser()), passphrase_file).load(name, version)
+    try:
+        rehearsal, why_not = rehearse(model.detector), None
+    except FedAnomalyError as error:  # it has no circuit, or none that can be computed exactly
+        rehearsal, why_not = None, error.args[0]
+    if as_json:
+        encrypted = rehearsal and dataclasses.asdict(rehearsal)
+        print_json({"model": name, "version": model.lineage["version"], "encrypted": encrypted, "why_not": why_not})
+        return
+    done(f"{name}, version {model.lineage['version']}: {model.detector.name}, {model.detector.n_features_in_} features")
+    if rehearsal is None:
+        done(f"on ciphertexts: no. {why_not}")
+        return
+    done(
+        f"on ciphertexts: {rehearsal.kind} circuit, {rehearsal.forms} forms of {rehearsal.features} readings, "
+        f"{rehearsal.outputs} outputs\n"
+        f"  precision  error of an output at most {rehearsal.max_relative_error:.1e}, "
+        f"{rehearsal.weight_bits} bits for weights\n"
+        f"  bytes      {rehearsal.bytes_up_per_event:,.0f} up and {rehearsal.bytes_down_per_event:,.0f} down "
+        "an event, in full batches\n"
+        f"  speed      service {rehearsal.service_events_per_s:,.0f}, tenant {rehearsal.tenant_events_per_s:,.0f} "
+        f"events a second on one core ({rehearsal.instructions})"
+    )
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

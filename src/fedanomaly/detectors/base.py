@@ -59,7 +59,7 @@ class Detector(Scoring, metaclass=ABCMeta):
     """Whether readings are measured against each other, or only the same or different."""
     free: ClassVar[frozenset[str]] = frozenset({"contamination"})
     """Parameters that say how to read opened sums, not what to sum: `resettled` changes them."""
-    why_no_circuit: ClassVar[str] = ""
+    why_no_circuit: ClassVar[str] = "its author has given no circuit"
     """Why the score is not computed on ciphertexts; empty where it is."""
     most_features: ClassVar[int] = 10_000
     """More columns are refused: the sums, or the arithmetic on them, would be too large."""
@@ -102,9 +102,9 @@ class Detector(Scoring, metaclass=ABCMeta):
             If the score is not computed on ciphertexts.
         """
         check_is_fitted(self, "state_")
-        if not isinstance(self._scorer, EncryptableScorer):
+        if self.why_no_circuit or not isinstance(self._scorer, EncryptableScorer):
             raise ConfigError(
-                f"{self.name} does not score on ciphertexts: {self.why_no_circuit or 'it has no circuit'}",
+                f"{self.name} does not score on ciphertexts: {self.why_no_circuit}",
                 hint="ciphertexts can be added and multiplied; mahalanobis, pca or gaussian_mixture need no more",
             )
         return self._scorer

@@ -91,6 +91,7 @@ class GaussianMixture(Detector):
 
     name = "gaussian_mixture"
     version = 1
+    why_no_circuit = ""
     free = Detector.free | {"min_share"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

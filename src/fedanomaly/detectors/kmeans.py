@@ -90,6 +90,7 @@ class KMeans(Detector):
 
     name = "kmeans"
     version = 1
+    why_no_circuit = ""
     free = Detector.free | {"alpha", "measure"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

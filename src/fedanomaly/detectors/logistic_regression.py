@@ -78,6 +78,7 @@ class LogisticRegression(Detector):
 
     name = "logistic_regression"
     version = 1
+    why_no_circuit = ""
     most_features = MOST_FEATURES
     learns_from_labels = True
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -78,6 +78,7 @@ class Mahalanobis(Detector):
 
     name = "mahalanobis"
     version = 1
+    why_no_circuit = ""
     most_features = MOST_FEATURES
     free = Detector.free | {"ridge"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

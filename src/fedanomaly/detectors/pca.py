@@ -83,6 +83,7 @@ class PCA(Detector):
 
     name = "pca"
     version = 1
+    why_no_circuit = ""
     most_features = MOST_FEATURES
     free = Detector.free | {"n_components", "distance"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

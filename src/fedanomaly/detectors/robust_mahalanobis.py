@@ -93,6 +93,7 @@ class RobustMahalanobis(Detector):
 
     name = "robust_mahalanobis"
     version = 1
+    why_no_circuit = ""
     most_features = MOST_FEATURES
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

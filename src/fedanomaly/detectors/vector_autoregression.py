@@ -80,6 +80,7 @@ class VectorAutoregression(Detector):
 
     name = "vector_autoregression"
     version = 1
+    why_no_circuit = ""
     most_features = MOST_FEATURES
     free = Detector.free | {"ridge"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

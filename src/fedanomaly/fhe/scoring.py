@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from fedanomaly.errors import CryptoError, MessageError
+from fedanomaly.errors import CapacityError, CryptoError, DataError, MessageError
 from fedanomaly.fhe._engine import call, ffi, free
 from fedanomaly.types import Circuit
 from fedanomaly.types.canonical import begin, item
@@ -135,9 +135,7 @@ class PreparedCircuit:
     Raises
     ------
     CapacityError
-        If the weights of a form are too large together to be computed exactly.
-    DataError
-        If a bias is too large.
+        If the weights of a form, or a bias, are too large to be computed exactly.
     """
 
     def __init__(self, circuit: Circuit, seed: bytes, *, instructions: Instructions | None = None) -> None:
@@ -146,19 +144,25 @@ class PreparedCircuit:
         if len(seed) != 32:
             raise CryptoError("a seed has 32 bytes")
         out = ffi.new("int64_t[2]")
-        call(
-            "fa_circuit_new",
-            KINDS[circuit.kind],
-            circuit.features,
-            circuit.outputs,
-            ffi.from_buffer("int32_t[]", rows.data),
-            len(bias),
-            ffi.from_buffer("double[]", weights.data),
-            ffi.from_buffer("double[]", bias.data),
-            seed,
-            Instructions.best() if instructions is None else instructions,
-            out,
-        )
+        try:
+            call(
+                "fa_circuit_new",
+                KINDS[circuit.kind],
+                circuit.features,
+                circuit.outputs,
+                ffi.from_buffer("int32_t[]", rows.data),
+                len(bias),
+                ffi.from_buffer("double[]", weights.data),
+                ffi.from_buffer("double[]", bias.data),
+                seed,
+                Instructions.best() if instructions is None else instructions,
+                out,
+            )
+        except (CapacityError, DataError):
+            raise CapacityError(
+                "the weights of this model are too large to be computed exactly on ciphertexts",
+                hint="columns that nearly repeat each other make them so: leave one out, or use a larger ridge",
+            ) from None
         self._handle = int(out[0])
         self.shape = Shape(circuit.kind, circuit.features, circuit.outputs, int(out[1]))
         weakref.finalize(self, free, self._handle, os.getpid()).atexit = False

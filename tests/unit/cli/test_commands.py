@@ -49,7 +49,8 @@ def test_a_failure_ends_the_process_with_its_code_and_what_to_do(process):
     [
         "coordinator init", "coordinator invite", "coordinator run", "coordinator new-epoch", "coordinator status",
         "demo", "node init", "node enrol", "node run", "node status",
-        "schema infer", "schema check", "data add", "data list", "train", "score", "evaluate", "models", "cost",
+        "schema infer", "schema check", "data add", "data list", "train", "score", "evaluate", "models", "models show",
+        "cost",
         "explain", "detectors list", "detectors show", "detectors check",
     ],
 )  # fmt: skip

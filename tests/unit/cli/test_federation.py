@@ -100,6 +100,15 @@ def test_models_are_listed_with_where_they_came_from(fedanomaly, home):
     assert "payments" in [model["name"] for model in json.loads(fedanomaly("models", "--home", home, "--json").stdout)]
 
 
+def test_a_model_tells_whether_it_scores_on_ciphertexts(fedanomaly, home):
+    said = fedanomaly("models", "show", "payments", "--home", home).stdout
+    told = json.loads(fedanomaly("models", "show", "payments", "--home", home, "--json").stdout)
+    assert (told["encrypted"] is None) == (told["why_not"] is not None)
+    assert (told["why_not"] or "quadratic circuit") in said
+    refused = fedanomaly("models", "--home", home, "show", "payments", code=2).stderr
+    assert "put --home behind show" in " ".join(refused.split())
+
+
 def test_rows_are_scored_and_held_against_labels(fedanomaly, home, rows, tmp_path):
     said = fedanomaly("score", "payments", rows, "--home", home).stdout
     assert "rows       400" in said
