@@ -8,12 +8,9 @@
 // GCC would fuse multiplications and additions, and round once where Go rounds twice.
 #pragma GCC optimize("fp-contract=off")
 
-// For values of which the processor must not learn the order by a branch.
-#define LEAST(a, b) ((a) < (b) ? (a) : (b))
-
 // ---- AVX-512 ----
 #define SUFFIX _avx512
-#define TARGET "avx512f,avx512dq,avx512vl,avx512bw,popcnt"
+#define TARGET "avx512f,avx512dq,avx512vl,avx512bw"
 #define LANES 16
 #define VU __m512i
 #define VD __m512d
@@ -28,6 +25,15 @@
 #define MUL_HIGH(a, b) high_avx512(a, b, _mm512_srli_epi64(b, 32))
 #define MUL_HIGH_SPLAT(a, b) high_avx512(a, b, b)
 #define TRANSPOSE transpose_avx512
+#define SPLAT_64 _mm512_set1_epi64
+#define AND _mm512_and_si512
+#define XOR _mm512_xor_si512
+#define RIGHT _mm512_srli_epi64
+#define LEFT _mm512_slli_epi64
+#define TABLE(low, high) _mm512_broadcast_i32x4(_mm_set_epi64x(high, low))
+#define LOOKUP _mm512_shuffle_epi8
+#define ADD_BYTES _mm512_add_epi8
+#define SUM_BYTES(v) _mm512_sad_epu8(v, _mm512_setzero_si512())
 #define ADD_D _mm512_add_pd
 #define SUB_D _mm512_sub_pd
 #define MUL_D _mm512_mul_pd
@@ -69,7 +75,7 @@ __attribute__((target(TARGET), always_inline)) static inline void transpose_avx5
 
 // ---- AVX2 ----
 #define SUFFIX _avx2
-#define TARGET "avx2,popcnt"
+#define TARGET "avx2"
 #define LANES 8
 #define VU __m256i
 #define VD __m256d
@@ -84,6 +90,15 @@ __attribute__((target(TARGET), always_inline)) static inline void transpose_avx5
 #define MUL_HIGH(a, b) high_avx2(a, b, _mm256_srli_epi64(b, 32))
 #define MUL_HIGH_SPLAT(a, b) high_avx2(a, b, b)
 #define TRANSPOSE transpose_avx2
+#define SPLAT_64 _mm256_set1_epi64x
+#define AND _mm256_and_si256
+#define XOR _mm256_xor_si256
+#define RIGHT _mm256_srli_epi64
+#define LEFT _mm256_slli_epi64
+#define TABLE(low, high) _mm256_broadcastsi128_si256(_mm_set_epi64x(high, low))
+#define LOOKUP _mm256_shuffle_epi8
+#define ADD_BYTES _mm256_add_epi8
+#define SUM_BYTES(v) _mm256_sad_epu8(v, _mm256_setzero_si256())
 #define ADD_D _mm256_add_pd
 #define SUB_D _mm256_sub_pd
 #define MUL_D _mm256_mul_pd

@@ -85,16 +85,22 @@ KERNEL void FN(forward)(int points, uint32_t q, const uint32_t *roots, const uin
     const long rows = points / LANES;
     const int blocks = FN(split)(x, x, rows, roots, quotients, prime);
     for (int b = 0; b < blocks; b++) FN(finish)(x, rows, blocks, b, roots, quotients, prime);
-    // The last few stages lie within a row; they are not worth shuffles.
-    for (int t = LANES / 2, m = points / LANES; t > 0; t /= 2, m *= 2)
-        for (int i = 0; i < m; i++)
-            for (int j = 2 * i * t; j < (2 * i + 1) * t; j++) {
-                const uint32_t v = x[j + t], u = LEAST(x[j], x[j] - 2 * q);
-                const uint32_t high = (uint32_t)((uint64_t)v * quotients[m + i] >> 32);
-                const uint32_t turned = v * roots[m + i] - high * q;
-                x[j] = u + turned;
-                x[j + t] = u - turned + 2 * q;
-            }
+    // The last few stages lie within a row; one polynomial is not worth shuffles.
+    for (long row = 0; row < rows; row++) {
+        uint32_t *v = x + row * LANES;
+#pragma GCC unroll 4
+        for (int t = LANES / 2, m = 1; t > 0; t /= 2, m *= 2)
+#pragma GCC unroll 8
+            for (int i = 0; i < m; i++)
+#pragma GCC unroll 8
+                for (int j = 2 * i * t; j < (2 * i + 1) * t; j++) {
+                    const uint32_t w = roots[m * (rows + row) + i], high = quotients[m * (rows + row) + i];
+                    const uint32_t turned = v[j + t] * w - (uint32_t)((uint64_t)v[j + t] * high >> 32) * q;
+                    const uint32_t less = v[j] - 2 * q, u = less + (2 * q & (uint32_t)((int32_t)less >> 31));
+                    v[j] = u + turned;
+                    v[j + t] = u - turned + 2 * q;
+                }
+    }
     for (int j = 0; j < points; j += LANES) {
         const VU v = LOAD(x + j), half = MIN(v, SUB(v, ADD(prime, prime)));
         STORE(x + j, MIN(half, SUB(half, prime)));
@@ -134,7 +140,12 @@ KERNEL void FN(mask)(int limbs, int points, const uint32_t *primes, const uint32
         for (int b = 0; b < blocks; b++) {
             FN(finish)(work, points, blocks, b, w, p, q);
             for (long n = (long)b * points / blocks; n < (long)(b + 1) * points / blocks; n += 16) {
-                const long at = (first + n) * features;
+                const long at = (first + n) * features, ahead = at + 64L * features;
+                // Blocks lie further apart than a prefetcher looks.
+                for (int i = 0; i < count && ahead < (long)limbs * points * features; i++) {
+                    __builtin_prefetch(a + ahead + i * 16);
+                    __builtin_prefetch(out + ahead + i * 16, 1);
+                }
                 FN(hide)(work + n * LANES, secret + first + n, secret_quotients + first + n, a + at, count, q, out + at);
             }
         }
@@ -152,7 +163,7 @@ INLINE void FN(turn)(VD *a, VD *b, const double *turn) {
 }
 
 // Where the values of an FFT come from: readings at first, then the work space. Slot i is row i, and as imaginary
-// part row i + slots.
+// part row i + slots; in the work space the two lie side by side.
 typedef struct {
     const double *rows;
     long features;
@@ -165,13 +176,13 @@ INLINE VD FN(reading)(const FN(readings) * from, long event) {
 }
 
 INLINE void FN(get)(const FN(readings) * from, const double *z, long slots, long i, VD *value) {
-    value[0] = from ? FN(reading)(from, i) : LOAD_D(z + i * HALF);
-    value[1] = from ? FN(reading)(from, i + slots) : LOAD_D(z + (i + slots) * HALF);
+    value[0] = from ? FN(reading)(from, i) : LOAD_D(z + 2 * i * HALF);
+    value[1] = from ? FN(reading)(from, i + slots) : LOAD_D(z + (2 * i + 1) * HALF);
 }
 
-INLINE void FN(put)(double *z, long slots, long i, const VD *value) {
-    STORE_D(z + i * HALF, value[0]);
-    STORE_D(z + (i + slots) * HALF, value[1]);
+INLINE void FN(put)(double *z, long i, const VD *value) {
+    STORE_D(z + 2 * i * HALF, value[0]);
+    STORE_D(z + (2 * i + 1) * HALF, value[1]);
 }
 
 INLINE void FN(fold)(const FN(readings) * from, double *z, long slots, const double *turns) {
@@ -180,8 +191,8 @@ INLINE void FN(fold)(const FN(readings) * from, double *z, long slots, const dou
         FN(get)(from, z, slots, j, a);
         FN(get)(from, z, slots, j + slots / 2, b);
         FN(turn)(a, b, turns + slots + 2 * j);
-        FN(put)(z, slots, j, a);
-        FN(put)(z, slots, j + slots / 2, b);
+        FN(put)(z, j, a);
+        FN(put)(z, j + slots / 2, b);
     }
 }
 
@@ -202,10 +213,10 @@ INLINE void FN(folds)(const FN(readings) * from, double *z, long slots, long len
             FN(turn)(b, d, outer + 2 * (j + quarter));
             FN(turn)(a, b, inner + 2 * j);
             FN(turn)(c, d, inner + 2 * j);
-            FN(put)(z, slots, at, a);
-            FN(put)(z, slots, at + quarter, b);
-            FN(put)(z, slots, at + 2 * quarter, c);
-            FN(put)(z, slots, at + 3 * quarter, d);
+            FN(put)(z, at, a);
+            FN(put)(z, at + quarter, b);
+            FN(put)(z, at + 2 * quarter, c);
+            FN(put)(z, at + 3 * quarter, d);
         }
 }
 
@@ -225,17 +236,34 @@ KERNEL void FN(inverse_fft)(const FN(readings) * from, double *z, long slots, co
             FN(folds)(0, z, slots, slots / blocks / k, k * b, k * (b + 1), turns);
 }
 
+// The ones in each 64 bits. The table is a register, permuted in the same time whatever by.
+INLINE VU FN(ones)(VU v) {
+    const VU nibble = SPLAT(0x0f0f0f0f), counts = TABLE(0x0302020102010100, 0x0403030203020201);
+    return SUM_BYTES(ADD_BYTES(LOOKUP(counts, AND(v, nibble)), LOOKUP(counts, AND(RIGHT(v, 4), nibble))));
+}
+
+// 21 fair bits minus 21 others: the ones in the first and the zeros in the second, minus 21.
+KERNEL void FN(noise)(int points, int count, const uint64_t *words, int32_t *whole) {
+    const VU second = SPLAT_64(((1L << 21) - 1) << 21), used = SPLAT_64((1L << 42) - 1);
+    for (long n = 0; n < points; n += LANES) {
+        VU v[LANES];
+        for (int i = 0; i < LANES; i++) {
+            // Lanes without a feature repeat the last, which does no harm.
+            const uint64_t *from = words + (long)(i < count ? i : count - 1) * points + n;
+            const VU low = FN(ones)(AND(XOR(LOAD(from), second), used));
+            const VU high = FN(ones)(AND(XOR(LOAD(from + HALF), second), used));
+            v[i] = ADD(low, LEFT(high, 32));
+        }
+        TRANSPOSE(v);
+#pragma GCC unroll 16
+        for (int k = 0; k < LANES; k++)
+            STORE(whole + (n + k / 2 + k % 2 * HALF) * LANES, SUB(v[k], SPLAT(21)));
+    }
+}
+
 KERNEL void FN(encode)(int points, const double *turns, const int32_t *order, double scale, const double *rows,
                        int events, int features, int count, const uint64_t *noise, double *work, int32_t *whole) {
-    // 21 fair bits minus 21 others: the ones in the first and the zeros in the second, minus 21. Eight words of a
-    // feature at a time, because the columns lie a power of two apart and would evict each other.
-    const uint64_t ones = (1 << 21) - 1;
-    for (int n = 0; n < points; n += 8)
-        for (int i = 0; i < count; i++)
-            for (int k = n; k < n + 8; k++) {
-                const uint64_t word = (noise[(long)i * points + k] ^ ones << 21) & (ones << 21 | ones);
-                whole[(long)k * LANES + i] = __builtin_popcountll(word) - 21;
-            }
+    FN(noise)(points, count, noise, whole);
     const long slots = points / 2;
     const VD times = SPLAT_D(scale);
     for (int first = 0; first < count; first += HALF) {
@@ -244,8 +272,8 @@ KERNEL void FN(encode)(int points, const double *turns, const int32_t *order, do
         FN(inverse_fft)(&from, work, slots, turns);
         for (long i = 0; i < slots; i++) {
             int32_t *re = whole + i * LANES + first, *im = re + slots * LANES;
-            ADD_ROUNDED(re, MUL_D(LOAD_D(work + (long)order[i] * HALF), times));
-            ADD_ROUNDED(im, MUL_D(LOAD_D(work + (order[i] + slots) * HALF), times));
+            ADD_ROUNDED(re, MUL_D(LOAD_D(work + 2L * order[i] * HALF), times));
+            ADD_ROUNDED(im, MUL_D(LOAD_D(work + (2L * order[i] + 1) * HALF), times));
         }
     }
 }
@@ -271,6 +299,15 @@ KERNEL void FN(encode)(int points, const double *turns, const int32_t *order, do
 #undef MUL_HIGH
 #undef MUL_HIGH_SPLAT
 #undef TRANSPOSE
+#undef SPLAT_64
+#undef AND
+#undef XOR
+#undef RIGHT
+#undef LEFT
+#undef TABLE
+#undef LOOKUP
+#undef ADD_BYTES
+#undef SUM_BYTES
 #undef ADD_D
 #undef SUB_D
 #undef MUL_D
