@@ -69,20 +69,25 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(co
 #define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
 #define REDUCE reduce_avx2
 
-// AVX2 cannot turn 64-bit integers into doubles, so this part goes one by one. The quotient is cut, not rounded: the
-// rest lies in (-q, q), give or take one.
+// As above, with what AVX2 lacks made of other things. Doubles of 64-bit integers: each half goes into the mantissa of
+// a double with a fixed exponent. Whole doubles as integers: below 2^51 they are the mantissa of themselves plus 3 2^51.
 __attribute__((target(TARGET), always_inline)) static inline void reduce_avx2(const __m256i *sum, double q,
                                                                                uint32_t *out) {
-    const double inverse = 1.0 / q;
-    const int64_t prime = (int64_t)q;
-    int64_t each[16];
-    for (int v = 0; v < 4; v++) _mm256_storeu_si256((__m256i *)(each + 4 * v), sum[v]);
-    for (int v = 0; v < 16; v++) {
-        int64_t r = each[v] - (int64_t)((double)each[v] * inverse) * prime;
-        r += prime & (r >> 63);
-        r += prime & (r >> 63);
-        r -= prime & -(int64_t)(r >= prime);
-        out[v] = (uint32_t)r;
+    const __m256i below = _mm256_set1_epi64x(0x4330000000000000), above = _mm256_set1_epi64x(0x4530000080000000);
+    const __m256d offset = _mm256_castsi256_pd(_mm256_set1_epi64x(0x4530000080100000)), magic = _mm256_set1_pd(0x1.8p52);
+    const __m256d inverse = _mm256_set1_pd(1.0 / q);
+    const __m256i prime = _mm256_set1_epi64x((int64_t)q), evens = _mm256_set_epi32(7, 5, 3, 1, 6, 4, 2, 0);
+    for (int v = 0; v < 4; v++) {
+        const __m256i low = _mm256_blend_epi32(below, sum[v], 0x55);
+        const __m256i high = _mm256_xor_si256(_mm256_srli_epi64(sum[v], 32), above);
+        const __m256d whole = _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), offset), _mm256_castsi256_pd(low));
+        const __m256d rounded = _mm256_add_pd(_mm256_mul_pd(whole, inverse), magic);
+        const __m256i times = _mm256_sub_epi64(_mm256_castpd_si256(rounded), _mm256_castpd_si256(magic));
+        const __m256i product = _mm256_add_epi64(_mm256_mul_epu32(times, prime),
+                                                 _mm256_slli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(times, 32), prime), 32));
+        const __m256i rest = _mm256_permutevar8x32_epi32(_mm256_sub_epi64(sum[v], product), evens);
+        const __m128i r = _mm256_castsi256_si128(rest), up = _mm_add_epi32(r, _mm_set1_epi32((int)q));
+        _mm_storeu_si128((__m128i *)(out + v * 4), _mm_min_epu32(r, up));
     }
 }
 

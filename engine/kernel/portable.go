@@ -24,38 +24,57 @@ func canonical(v int64, q, inverse float64) uint32 {
 	return uint32(r)
 }
 
-// block writes rows [first, first+count) of W x at the 16 points of one block.
-func (f *Form) block(x []uint32, weights []int64, bias []float64, q, inverse float64, y []int64) {
-	for j := range len(y) / Block {
-		row, out := weights[j*f.Features:(j+1)*f.Features], (*[Block]int64)(y[j*Block:])
-		var start int64
-		if bias != nil {
-			start = int64(bias[j])
-		}
-		// Four sums at a time stay in registers.
-		for p := 0; p < Block; p += 4 {
-			s0, s1, s2, s3 := start, start, start, start
-			at := p
-			for _, w := range row {
-				v := (*[4]uint32)(x[at:])
-				s0 += w * int64(v[0])
-				s1 += w * int64(v[1])
-				s2 += w * int64(v[2])
-				s3 += w * int64(v[3])
-				at += Block
-			}
-			out[p], out[p+1] = near(s0, q, inverse), near(s1, q, inverse)
-			out[p+2], out[p+3] = near(s2, q, inverse), near(s3, q, inverse)
+// Residues of a feature, and sums of a row, at the points of a block: of fixed
+// size, so that no access to them is checked.
+type (
+	cell [4][Block / 4]float64
+	sums [Block]int64
+)
+
+// convert takes the residues of one block over. Processors multiply float64 faster
+// than integers, and exactly here: all sums stay below 2^53.
+func convert(x []uint32, out []cell) {
+	for i := range out {
+		v := (*[Block]uint32)(x[i*Block:])
+		for part := range 4 {
+			c := &out[i][part]
+			c[0], c[1], c[2], c[3] = float64(v[4*part]), float64(v[4*part+1]), float64(v[4*part+2]), float64(v[4*part+3])
 		}
 	}
 }
 
-// byRow returns the weights as [row][feature] integers.
-func (f *Form) byRow() []int64 {
-	out := make([]int64, len(f.Weights))
+// block writes some rows of W x + bias at the 16 points of one block.
+func (f *Form) block(x []cell, weights, bias []float64, q, inverse float64, y []sums) {
+	for j := range y {
+		row := weights[j*f.Features : (j+1)*f.Features]
+		x = x[:len(row)]
+		var start float64
+		if bias != nil {
+			start = bias[j]
+		}
+		// Four sums at a time stay in registers, with their products.
+		for part := range 4 {
+			s0, s1, s2, s3 := start, start, start, start
+			for i, w := range row {
+				v := &x[i][part]
+				s0 += w * v[0]
+				s1 += w * v[1]
+				s2 += w * v[2]
+				s3 += w * v[3]
+			}
+			out := (*[4]int64)(y[j][4*part:])
+			out[0], out[1] = near(int64(s0), q, inverse), near(int64(s1), q, inverse)
+			out[2], out[3] = near(int64(s2), q, inverse), near(int64(s3), q, inverse)
+		}
+	}
+}
+
+// byRow returns the weights as [row][feature].
+func (f *Form) byRow() []float64 {
+	out := make([]float64, len(f.Weights))
 	for i := range f.Features {
 		for j := range f.Rows {
-			out[j*f.Features+i] = int64(f.Weights[i*f.Rows+j])
+			out[j*f.Features+i] = f.Weights[i*f.Rows+j]
 		}
 	}
 	return out
@@ -70,7 +89,7 @@ func (f *Form) biasOf(limb, block int) []float64 {
 }
 
 func (f *Form) portableLinear(x []uint32, biased bool, y []int32) {
-	weights, sums := f.byRow(), make([]int64, f.Rows*Block)
+	weights, in, out := f.byRow(), make([]cell, f.Features), make([]sums, f.Rows)
 	for l, q := range f.Primes {
 		for b := range f.Points / Block {
 			at := l*f.Points/Block + b
@@ -78,9 +97,13 @@ func (f *Form) portableLinear(x []uint32, biased bool, y []int32) {
 			if biased {
 				bias = f.biasOf(l, b)
 			}
-			f.block(x[at*f.Features*Block:(at+1)*f.Features*Block], weights, bias, q, 1/q, sums)
-			for i, v := range sums {
-				y[at*f.Rows*Block+i] = int32(v)
+			convert(x[at*f.Features*Block:], in)
+			f.block(in, weights, bias, q, 1/q, out)
+			for j, sum := range out {
+				to := (*[Block]int32)(y[(at*f.Rows+j)*Block:])
+				for p, v := range sum {
+					to[p] = int32(v)
+				}
 			}
 		}
 	}
@@ -88,14 +111,16 @@ func (f *Form) portableLinear(x []uint32, biased bool, y []int32) {
 
 func (f *Form) portableQuadratic(fixed, mirrored []int32, c0 []uint32, out Answer) {
 	weights, blocks := f.byRow(), f.Points/Block
-	here, there := make([]int64, min(f.Rows, group)*Block), make([]int64, min(f.Rows, group)*Block)
+	x, xm := make([]cell, f.Features), make([]cell, f.Features)
+	here, there := make([]sums, min(f.Rows, group)), make([]sums, min(f.Rows, group))
 	for l, q := range f.Primes {
 		for b := range blocks / 2 {
 			at, mirror := l*blocks+b, (l+1)*blocks-1-b
-			x, xm := c0[at*f.Features*Block:(at+1)*f.Features*Block], c0[mirror*f.Features*Block:(mirror+1)*f.Features*Block]
+			convert(c0[at*f.Features*Block:], x)
+			convert(c0[mirror*f.Features*Block:], xm)
 			for g := 0; g < f.Rows; g += group {
 				n := min(group, f.Rows-g)
-				y, ym := here[:n*Block], there[:n*Block]
+				y, ym := here[:n], there[:n]
 				f.block(x, weights[g*f.Features:], f.biasOf(l, b)[g:], q, 1/q, y)
 				f.block(xm, weights[g*f.Features:], f.biasOf(l, blocks-1-b)[g:], q, 1/q, ym)
 				z, zm := (at*f.Rows+g)*Block, (mirror*f.Rows+g)*Block
@@ -110,25 +135,30 @@ func (f *Form) portableQuadratic(fixed, mirrored []int32, c0 []uint32, out Answe
 
 // dots adds the products of y with itself, with z, with the mirrored z and, if
 // wanted, with the mirrored rows other.
-func dots(y, other []int64, z, mirrored []int32, first bool, q float64, out Answer) {
+func dots(y, other []sums, z, mirrored []int32, first bool, q float64, out Answer) {
+	other, z, mirrored = other[:len(y)], z[:len(y)*Block], mirrored[:len(y)*Block]
+	s1, s2, u := (*[Block]uint32)(out.S1), (*[Block]uint32)(out.S2), (*[Block]uint32)(out.U)
 	for p := range Block {
-		var s1, s2, u, t1 int64
+		var square, product, turned, cross int64
 		if !first {
-			s1, s2, u = int64(out.S1[p]), int64(out.S2[p]), int64(out.U[p])
-			if out.T1 != nil {
-				t1 = int64(out.T1[p])
-			}
+			square, product, turned = int64(s1[p]), int64(s2[p]), int64(u[p])
 		}
-		for j := p; j < len(y); j += Block {
-			v := y[j]
-			s1 += v * v
-			s2 += v * int64(z[j])
-			u += v * int64(mirrored[j])
-			t1 += v * other[j-p+Block-1-p]
+		for j := range y {
+			v := y[j][p]
+			square += v * v
+			product += v * int64(z[j*Block+p])
+			turned += v * int64(mirrored[j*Block+p])
 		}
-		out.S1[p], out.S2[p], out.U[p] = canonical(s1, q, 1/q), canonical(s2, q, 1/q), canonical(u, q, 1/q)
-		if out.T1 != nil {
-			out.T1[p] = canonical(t1, q, 1/q)
+		s1[p], s2[p], u[p] = canonical(square, q, 1/q), canonical(product, q, 1/q), canonical(turned, q, 1/q)
+		if out.T1 == nil {
+			continue
 		}
+		if !first {
+			cross = int64(out.T1[p])
+		}
+		for j := range y {
+			cross += y[j][p] * other[j][Block-1-p]
+		}
+		out.T1[p] = canonical(cross, q, 1/q)
 	}
 }

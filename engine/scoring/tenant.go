@@ -16,10 +16,11 @@ import (
 // safe for concurrent use; it holds no secret.
 type Tenant struct {
 	Shape
-	preset   *preset
-	public   []uint32
-	constant []uint32
-	scratch  sync.Pool
+	preset    *preset
+	encryptor *encryptor
+	public    []uint32
+	constant  []uint32
+	scratch   sync.Pool
 }
 
 // NewTenant makes the tenant's side of a circuit from what the service sent.
@@ -43,43 +44,9 @@ func NewTenant(shape Shape, seed canonical.Hash, constants []uint32) (*Tenant, e
 			return nil, fault.Message
 		}
 	}
-	t.public = p.public(seed, shape.Features)
-	t.scratch.New = func() any { return newScratch(p) }
+	t.public, t.encryptor = p.public(seed, shape.Features), newEncryptor(p, kernel.Best())
+	t.scratch.New = func() any { return t.encryptor.newScratch() }
 	return t, nil
-}
-
-// scratch is the working memory of one call. It has held plaintext, so it is
-// cleared before it is given back.
-type scratch struct {
-	columns [tile][]float64 // readings of some features
-	slots   []complex128
-	whole   []int64
-	poly    ring.Poly
-	values  []float64
-}
-
-// tile is how many features are read from the rows at a time: one cache line.
-const tile = 8
-
-func newScratch(p *preset) *scratch {
-	s := &scratch{slots: make([]complex128, slots), whole: make([]int64, points), poly: p.ring.NewPoly(),
-		values: make([]float64, points)}
-	for i := range s.columns {
-		s.columns[i] = make([]float64, points)
-	}
-	return s
-}
-
-func (s *scratch) wipe() {
-	for _, c := range s.columns {
-		clear(c)
-	}
-	clear(s.slots)
-	clear(s.whole)
-	clear(s.values)
-	for _, c := range s.poly.Coeffs {
-		clear(c)
-	}
 }
 
 // BatchKey is the secret of one batch. It is made by encrypting and serves to
@@ -102,71 +69,20 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	if len(out) != t.BatchWords() {
 		return nil, fault.Buffer
 	}
+	// Without the sign, float64 sort as integers, infinities and NaN above all others.
+	var largest uint64
 	for _, x := range rows {
-		if !(math.Abs(x) <= MaxReading) { // NaN fails as well
-			return nil, fault.Value
-		}
+		largest = max(largest, math.Float64bits(x)<<1)
+	}
+	if largest > math.Float64bits(MaxReading)<<1 {
+		return nil, fault.Value
 	}
 	s := t.scratch.Get().(*scratch)
 	defer func() { s.wipe(); t.scratch.Put(s) }()
 	seed := stream.Fresh()
 	random := stream.New(seed)
 	seed.Wipe()
-	key := &BatchKey{tenant: t, secret: t.preset.ring.NewPoly(), filled: n}
-	random.Ternary(key.secret.Coeffs, t.preset.primes)
-	t.preset.ring.NTT(key.secret, key.secret)
-	t.preset.ring.MForm(key.secret, key.secret)
-	for first := 0; first < t.Features; first += tile {
-		count := min(tile, t.Features-first)
-		for _, c := range s.columns[:count] {
-			clear(c[n:])
-		}
-		for e := range n {
-			for i, x := range rows[e*t.Features+first : e*t.Features+first+count] {
-				s.columns[i][e] = x
-			}
-		}
-		for i, column := range s.columns[:count] {
-			random.CentredBinomial(s.whole)
-			t.encode(column, s)
-			t.mask(key.secret, first+i, s, out)
-		}
-	}
-	return key, nil
-}
-
-// encode adds the coefficients of a column to s.whole. Event e is the real part
-// of slot e, or the imaginary part of slot e - N/2.
-func (t *Tenant) encode(column []float64, s *scratch) {
-	for i := range s.slots {
-		s.slots[i] = complex(column[i], column[i+slots])
-	}
-	t.preset.encoder.IFFT(s.slots, logN-1) // fails for another length only
-	for i, v := range s.slots {
-		s.whole[i] += int64(math.RoundToEven(real(v) * (1 << inputBits)))
-		s.whole[i+slots] += int64(math.RoundToEven(imag(v) * (1 << inputBits)))
-	}
-}
-
-// mask writes c0 = NTT(m + e) - a s of one feature.
-func (t *Tenant) mask(secret ring.Poly, feature int, s *scratch, out []uint32) {
-	for l, q := range t.preset.primes {
-		sub, c := t.preset.ring.SubRings[l], s.poly.Coeffs[l]
-		for n, v := range s.whole {
-			c[n] = uint64(v) + q&uint64(v>>63)
-		}
-		sub.NTT(c, c)
-		key, mred := secret.Coeffs[l], sub.MRedConstant
-		for n := 0; n < points; n += kernel.Block {
-			at := place(t.Features, l, n, feature)
-			a, to := t.public[at:at+kernel.Block], out[at:at+kernel.Block]
-			for k, m := range c[n : n+kernel.Block] {
-				v := m + q - ring.MRed(uint64(a[k]), key[n+k], q, mred)
-				v -= q & -((q - 1 - v) >> 63)
-				to[k] = uint32(v)
-			}
-		}
-	}
+	return &BatchKey{tenant: t, secret: t.encryptor.encrypt(rows, t.Features, t.public, random, s, out), filled: n}, nil
 }
 
 // Decrypt opens the answer to the batch of a key and writes the scores, [output]

@@ -1,0 +1,252 @@
+package scoring
+
+import (
+	"math"
+	"math/bits"
+
+	"github.com/tuneinsight/lattigo/v6/ring"
+	"github.com/tuneinsight/lattigo/v6/schemes/ckks"
+
+	"fedanomaly/engine/kernel"
+	"fedanomaly/engine/stream"
+)
+
+// tile is how many features the portable path encrypts at a time: one cache line
+// of a row of readings, and 512 bytes side by side in a batch instead of 64.
+const tile = 8
+
+// encryptor has the tables to encrypt with: those of a kernel, or moduli.
+type encryptor struct {
+	preset *preset
+	set    kernel.Set
+	ring   *kernel.Ring
+	moduli []modulus
+}
+
+func newEncryptor(p *preset, set kernel.Set) *encryptor {
+	c := &encryptor{preset: p, set: set}
+	roots := p.roots()
+	if set == kernel.Portable {
+		c.moduli = p.moduli(roots)
+	} else {
+		c.ring = kernel.NewRing(p.primes, roots, turns(p.ring.N()))
+	}
+	return c
+}
+
+// roots are those of Lattigo's transforms, no longer in Montgomery form.
+func (p *preset) roots() (all [][]uint64) {
+	for _, sub := range p.ring.SubRings[:p.limbs] {
+		plain := make([]uint64, len(sub.RootsForward))
+		for i, w := range sub.RootsForward {
+			plain[i] = ring.IMForm(w, sub.Modulus, sub.MRedConstant)
+		}
+		all = append(all, plain)
+	}
+	return
+}
+
+// turns are the twiddles of Lattigo's inverse FFT, in the order in which it uses
+// them: those of the stage with h butterflies from h on.
+func turns(n int) []complex128 {
+	roots, out := ckks.GetRootsComplex128(2*n), make([]complex128, n/2)
+	for h := 1; h < len(out); h *= 2 {
+		power := 1
+		for j := range h {
+			out[h+j] = roots[(8*h-power%(8*h))*(n/4/h)]
+			power = power * int(ckks.GaloisGen) % (2 * n)
+		}
+	}
+	return out
+}
+
+// modulus is what one portable transform is done by: two primes where it can be,
+// because 60 bits cost no more than 30. By the Chinese remainder theorem a root of
+// -1 modulo each is one modulo the product.
+type modulus struct {
+	limbs   int
+	q, mred uint64
+	roots   []uint64 // Montgomery form
+}
+
+func (p *preset) moduli(roots [][]uint64) (all []modulus) {
+	for l := 0; l < p.limbs; l += 2 {
+		m := modulus{limbs: min(2, p.limbs-l), q: p.primes[l], roots: make([]uint64, len(roots[l]))}
+		copy(m.roots, roots[l])
+		if m.limbs == 2 {
+			low, high := p.primes[l], p.primes[l+1]
+			m.q *= high
+			inverse := ring.ModExp(low%high, high-2, high)
+			for i, w := range m.roots {
+				m.roots[i] += low * ((roots[l+1][i] + high - w%high) % high * inverse % high)
+			}
+		}
+		m.mred = ring.GenMRedConstant(m.q)
+		for i, w := range m.roots {
+			_, m.roots[i] = bits.Div64(w, 0, m.q)
+		}
+		all = append(all, m)
+	}
+	return
+}
+
+// scratch is the working memory of one call. It has held plaintext, so it is
+// cleared before it is given back.
+type scratch struct {
+	// To decrypt, and to encode.
+	slots  []complex128
+	values []float64
+	poly   ring.Poly
+
+	random []uint64 // a kernel's features, each with the words of its noise
+	tile   kernel.Tile
+	secret kernel.Secret
+	word   []uint32
+
+	columns [tile][]float64 // the portable path's readings of some features,
+	whole   [tile][]int64   // their coefficients
+	points  [tile][]uint64  // and transforms
+}
+
+func (c *encryptor) newScratch() *scratch {
+	n := c.preset.ring.N()
+	s := &scratch{slots: make([]complex128, n/2), values: make([]float64, n), poly: c.preset.ring.NewPoly()}
+	if c.set != kernel.Portable {
+		s.random, s.word = make([]uint64, kernel.Lanes(c.set)*n), make([]uint32, n)
+		s.tile, s.secret = c.ring.NewTile(c.set), c.ring.NewSecret()
+		return s
+	}
+	for i := range tile {
+		s.columns[i], s.whole[i], s.points[i] = make([]float64, n), make([]int64, n), make([]uint64, n)
+	}
+	return s
+}
+
+func (s *scratch) wipe() {
+	clear(s.slots)
+	clear(s.values)
+	for _, c := range s.poly.Coeffs {
+		clear(c)
+	}
+	clear(s.random)
+	s.tile.Wipe()
+	s.secret.Wipe()
+	clear(s.word)
+	for i := range tile {
+		clear(s.columns[i])
+		clear(s.whole[i])
+		clear(s.points[i])
+	}
+}
+
+// encrypt writes c0 = NTT(m + e) - a s of rows that were checked, and returns s
+// at the points of the NTT in Montgomery form.
+func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *stream.Stream, s *scratch, out []uint32) ring.Poly {
+	p := c.preset
+	secret := p.ring.NewPoly()
+	random.Ternary(secret.Coeffs, p.primes)
+	if c.set == kernel.Portable {
+		p.ring.NTT(secret, secret)
+		for first := 0; first < features; first += tile {
+			count := min(tile, features-first)
+			s.gather(rows, features, first, count)
+			for i := range count {
+				random.CentredBinomial(s.whole[i])
+				c.encode(s.columns[i], s.slots, s.whole[i])
+			}
+			c.mask(secret, s, a, features, first, count, out)
+		}
+	} else {
+		for l, row := range secret.Coeffs {
+			for i, v := range row {
+				s.word[i] = uint32(v)
+			}
+			c.ring.Forward(c.set, l, s.word)
+			s.secret.Set(c.ring, l, s.word)
+			for i, v := range s.word {
+				row[i] = uint64(v)
+			}
+		}
+		n := p.ring.N()
+		for first, lanes := 0, kernel.Lanes(c.set); first < features; first += lanes {
+			count := min(lanes, features-first)
+			random.Words(s.random[:count*n])
+			c.ring.Encode(c.set, 1<<inputBits, rows, features, first, count, s.random, s.tile)
+			c.ring.Mask(c.set, s.tile, s.secret, a, features, first, count, out)
+		}
+	}
+	p.ring.MForm(secret, secret)
+	return secret
+}
+
+// gather turns features of the rows into columns, a few rows at a time so that
+// each of their cache lines is fetched once.
+func (s *scratch) gather(rows []float64, features, first, count int) {
+	n := len(rows) / features
+	for from := 0; from < n; from += 32 {
+		for i, column := range s.columns[:count] {
+			at := from*features + first + i
+			for e := from; e < min(from+32, n); e++ {
+				column[e] = rows[at]
+				at += features
+			}
+		}
+	}
+	for _, column := range s.columns[:count] {
+		clear(column[n:])
+	}
+}
+
+// encode adds the coefficients of a column to whole. Event e is the real part of
+// slot e, or the imaginary part of slot e - N/2.
+func (c *encryptor) encode(column []float64, slots []complex128, whole []int64) {
+	re, im := whole[:len(slots)], whole[len(slots):]
+	for i := range slots {
+		slots[i] = complex(column[i], column[i+len(slots)])
+	}
+	c.preset.encoder.IFFT(slots, bits.Len(uint(len(slots)-1))) // fails for another length only
+	for i, v := range slots {
+		re[i] += int64(math.RoundToEven(real(v) * (1 << inputBits)))
+		im[i] += int64(math.RoundToEven(imag(v) * (1 << inputBits)))
+	}
+}
+
+// mask writes c0 of some features, block by block because that is how they lie.
+func (c *encryptor) mask(secret ring.Poly, s *scratch, a []uint32, features, first, count int, out []uint32) {
+	n, l := c.preset.ring.N(), 0
+	for _, m := range c.moduli {
+		for i, whole := range s.whole[:count] {
+			to := s.points[i]
+			for j, v := range whole {
+				to[j] = uint64(v) + m.q&uint64(v>>63)
+			}
+			ring.NTTStandardLazy(to, to, n, m.q, m.mred, m.roots)
+		}
+		for range m.limbs {
+			q := c.preset.primes[l]
+			inverse := ^uint64(0) / q
+			for p := 0; p < n; p += kernel.Block {
+				at := (l*n+p)*features + first*kernel.Block
+				key := (*[kernel.Block]uint64)(secret.Coeffs[l][p:])
+				for i := range count {
+					hide((*[kernel.Block]uint64)(s.points[i][p:]), key, (*[kernel.Block]uint32)(a[at:]), q, inverse,
+						(*[kernel.Block]uint32)(out[at:]))
+					at += kernel.Block
+				}
+			}
+			l++
+		}
+	}
+}
+
+// hide writes x - a s mod q, for x < 2^63 and all others below q < 2^30.
+func hide(x, s *[kernel.Block]uint64, a *[kernel.Block]uint32, q, inverse uint64, out *[kernel.Block]uint32) {
+	square := q * q
+	for k := range out {
+		v := x[k] + square - uint64(a[k])*s[k]
+		times, _ := bits.Mul64(v, inverse)
+		v -= times * q
+		v -= q & -((q - 1 - v) >> 63)
+		out[k] = uint32(v)
+	}
+}

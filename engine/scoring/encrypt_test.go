@@ -1,0 +1,128 @@
+package scoring
+
+import (
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/tuneinsight/lattigo/v6/ring"
+
+	"fedanomaly/engine/kernel"
+	"fedanomaly/engine/stream"
+)
+
+// plainly encrypts as it is written: one feature and one prime after the other,
+// with Lattigo's transforms.
+func plainly(p *preset, rows []float64, features int, a []uint32, random *stream.Stream) ([]uint32, ring.Poly) {
+	n, events := p.ring.N(), len(rows)/features
+	out, secret := make([]uint32, p.limbs*n*features), p.ring.NewPoly()
+	random.Ternary(secret.Coeffs, p.primes)
+	p.ring.NTT(secret, secret)
+	p.ring.MForm(secret, secret)
+	slots, noise, c := make([]complex128, n/2), make([]int64, n), make([]uint64, n)
+	for i := range features {
+		reading := func(e int) float64 {
+			if e < events {
+				return rows[e*features+i]
+			}
+			return 0
+		}
+		for e := range slots {
+			slots[e] = complex(reading(e), reading(e+n/2))
+		}
+		p.encoder.IFFT(slots, bits.Len(uint(n/2-1)))
+		random.CentredBinomial(noise)
+		for e, v := range slots {
+			noise[e] += int64(math.RoundToEven(real(v) * (1 << inputBits)))
+			noise[e+n/2] += int64(math.RoundToEven(imag(v) * (1 << inputBits)))
+		}
+		for l, q := range p.primes {
+			for j, v := range noise {
+				c[j] = uint64(v+int64(q)) % q
+			}
+			sub := p.ring.SubRings[l]
+			sub.NTT(c, c)
+			for j, v := range c {
+				at := ((l*n+j/kernel.Block*kernel.Block)*features + i*kernel.Block) + j%kernel.Block
+				as := ring.MRed(uint64(a[at]), secret.Coeffs[l][j], q, sub.MRedConstant)
+				out[at] = uint32((v + q - as) % q)
+			}
+		}
+	}
+	return out, secret
+}
+
+// The coefficients are rounded from an FFT, which would be allowed to differ in
+// the last unit, far below the noise. It does not on amd64, where Go fuses no
+// multiplication with an addition either.
+func TestAllSetsEncryptToTheSameBits(t *testing.T) {
+	random := rand.New(rand.NewPCG(10, 2))
+	for _, kind := range []Kind{Linear, Quadratic} {
+		p, err := presetOf(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := p.ring.N()
+		for _, shape := range [][2]int{{1, 1}, {2, events}, {3, events/2 - 1}, {8, events/2 + 1}, {9, 100}, {17, events - 1}, {30, events}} {
+			rows := readings(random, shape[0]*shape[1])
+			for i := range rows {
+				if random.IntN(3) == 0 || shape[0] == 2 {
+					rows[i] = MaxReading * float64(1-2*random.IntN(2))
+				}
+			}
+			key := stream.Fresh()
+			a := p.public(seed, shape[0])
+			want, secret := plainly(p, rows, shape[0], a, stream.New(key))
+			for set := range kernel.Best() + 1 {
+				c := newEncryptor(p, set)
+				got, s := make([]uint32, len(want)), c.newScratch()
+				kept := c.encrypt(rows, shape[0], a, stream.New(key), s, got)
+				if !slices.Equal(got, want) || !kept.Equal(&secret) {
+					t.Fatalf("%v, %v: other bits", set, shape)
+				}
+				// The same working memory, used, wiped and used again.
+				s.wipe()
+				if c.encrypt(rows, shape[0], a, stream.New(key), s, got); !slices.Equal(got, want) {
+					t.Fatalf("%v, %v: other bits the second time", set, shape)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkSets(b *testing.B) {
+	random := rand.New(rand.NewPCG(11, 2))
+	p, err := presetOf(Quadratic)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const features = 30
+	rows, a := readings(random, features*p.ring.N()), p.public(seed, features)
+	out := make([]uint32, len(a))
+	for set := range kernel.Best() + 1 {
+		b.Run(set.String(), func(b *testing.B) {
+			c := newEncryptor(p, set)
+			s, random := c.newScratch(), stream.New(stream.Fresh())
+			for b.Loop() {
+				c.encrypt(rows, features, a, random, s, out)
+			}
+			b.ReportMetric(float64(b.N)*float64(p.ring.N())/b.Elapsed().Seconds()/1e6, "Mevents/s")
+		})
+	}
+	b.Run("lattigo's transforms only", func(b *testing.B) {
+		c := p.ring.NewPoly()
+		for b.Loop() {
+			for range features {
+				p.ring.NTT(c, c)
+			}
+		}
+	})
+	b.Run("as written", func(b *testing.B) {
+		random := stream.New(stream.Fresh())
+		for b.Loop() {
+			plainly(p, rows, features, a, random)
+		}
+	})
+}
