@@ -38,7 +38,7 @@ func NewTenant(shape Shape, seed canonical.Hash, constants []uint32) (*Tenant, e
 	copy(t.constant, constants)
 	for o := range shape.Outputs {
 		part := t.constant[o*constantWords(shape.Kind) : (o+1)*constantWords(shape.Kind)]
-		all := p.limbs * points
+		all := polynomialWords(shape.Kind)
 		if !kernel.Below(p.floats, part[:all]) || len(part) > all && !kernel.Below(p.floats, part[all:]) {
 			return nil, fault.Message
 		}
@@ -62,10 +62,10 @@ type scratch struct {
 const tile = 8
 
 func newScratch(p *preset) *scratch {
-	s := &scratch{slots: make([]complex128, slots), whole: make([]int64, points), poly: p.ring.NewPoly(),
-		values: make([]float64, points)}
+	s := &scratch{slots: make([]complex128, p.slots), whole: make([]int64, p.points), poly: p.ring.NewPoly(),
+		values: make([]float64, p.points)}
 	for i := range s.columns {
-		s.columns[i] = make([]float64, points)
+		s.columns[i] = make([]float64, p.points)
 	}
 	return s
 }
@@ -93,7 +93,7 @@ type BatchKey struct {
 
 // Encrypt encrypts up to Events rows, readings [row][feature] of at most
 // MaxReading, into out and returns the key of the answer. On an error out is
-// cleared.
+// cleared. A full batch for a Polynomial needs an ordinary event: see range.go.
 func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	n := len(rows) / t.Features
 	if n*t.Features != len(rows) || n < 1 || n > Events {
@@ -106,6 +106,9 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 		if !(math.Abs(x) <= MaxReading) { // NaN fails as well
 			return nil, fault.Value
 		}
+	}
+	if t.Kind == Polynomial && !anchored(rows, t.Features) {
+		return nil, fault.Range
 	}
 	s := t.scratch.Get().(*scratch)
 	defer func() { s.wipe(); t.scratch.Put(s) }()
@@ -138,13 +141,15 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 // encode adds the coefficients of a column to s.whole. Event e is the real part
 // of slot e, or the imaginary part of slot e - N/2.
 func (t *Tenant) encode(column []float64, s *scratch) {
+	p := t.preset
+	slots, scale := p.slots, math.Exp2(float64(p.inputBits))
 	for i := range s.slots {
 		s.slots[i] = complex(column[i], column[i+slots])
 	}
-	t.preset.encoder.IFFT(s.slots, logN-1) // fails for another length only
+	p.encoder.IFFT(s.slots, p.logN-1) // fails for another length only
 	for i, v := range s.slots {
-		s.whole[i] += int64(math.RoundToEven(real(v) * (1 << inputBits)))
-		s.whole[i+slots] += int64(math.RoundToEven(imag(v) * (1 << inputBits)))
+		s.whole[i] += int64(math.RoundToEven(real(v) * scale))
+		s.whole[i+slots] += int64(math.RoundToEven(imag(v) * scale))
 	}
 }
 
@@ -157,8 +162,8 @@ func (t *Tenant) mask(secret ring.Poly, feature int, s *scratch, out []uint32) {
 		}
 		sub.NTT(c, c)
 		key, mred := secret.Coeffs[l], sub.MRedConstant
-		for n := 0; n < points; n += kernel.Block {
-			at := place(t.Features, l, n, feature)
+		for n := 0; n < t.preset.points; n += kernel.Block {
+			at := t.preset.place(t.Features, l, n, feature)
 			a, to := t.public[at:at+kernel.Block], out[at:at+kernel.Block]
 			for k, m := range c[n : n+kernel.Block] {
 				v := m + q - ring.MRed(uint64(a[k]), key[n+k], q, mred)
@@ -195,10 +200,13 @@ func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error
 			clear(scores)
 			return fault.Message
 		}
-		if t.Kind == Linear {
+		switch t.Kind {
+		case Linear:
 			t.openLinear(key.secret, part, constant, s)
-		} else {
+		case Quadratic:
 			t.openQuadratic(key.secret, part, constant, s)
+		default:
+			t.openPolynomial(key.secret, part, constant, s)
 		}
 		if !t.decode(s, scores[o*n:(o+1)*n]) {
 			clear(scores)
@@ -223,7 +231,7 @@ func (k *BatchKey) erase() {
 }
 
 func (t *Tenant) belowPrimes(part []uint32) bool {
-	all := t.preset.limbs * points
+	all := polynomialWords(t.Kind)
 	for ; len(part) >= all; part = part[all:] {
 		if !kernel.Below(t.preset.floats, part[:all]) {
 			return false
@@ -237,7 +245,7 @@ func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *scra
 	for l, q := range t.preset.primes {
 		sub, out := t.preset.ring.SubRings[l], s.poly.Coeffs[l]
 		for n := range out {
-			at := l*points + n
+			at := l*t.preset.points + n
 			out[n] = uint64(answer[at]) + ring.MRed(uint64(constant[at]), secret.Coeffs[l][n], q, sub.MRedConstant)
 			out[n] -= q & -((q - 1 - out[n]) >> 63)
 		}
@@ -249,7 +257,7 @@ func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *scra
 // and T = y conj(y), (1 - i) g + 2 (1 + i) T = 4 (x^2 + i x'^2). Conjugation is
 // mirroring of points, and turns the secret s into s(1/X), which is s mirrored.
 func (t *Tenant) openQuadratic(secret ring.Poly, answer, constant []uint32, s *scratch) {
-	all := t.preset.limbs * points
+	points, all := t.preset.points, polynomialWords(t.Kind)
 	s1, s2, u, t1 := answer[:all], answer[all:2*all], answer[2*all:3*all], answer[3*all:]
 	s3, t3 := constant[:all], constant[all:]
 	for l, q := range t.preset.primes {
