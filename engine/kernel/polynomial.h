@@ -26,7 +26,7 @@ typedef struct {
 
 // y, u = fold y^2 and v, the part of u that goes with s, of `count` forms from j on at TILE_POINTS points.
 INLINE void FN(forms)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const int32_t *forms1, int j,
-                      double *y, double *u, double *v, const int count) {
+                      double *y, double *u, double *v, const int of_forms, const int count) {
     VD sum[count * (TILE_POINTS / LANES)];
     FN(sums)(x, p->features, p->weights + j, p->hidden, p->bias + (long)limb * p->hidden + j, sum, count);
     const VD fold = SPLAT(p->factors[limb * 5]);
@@ -36,7 +36,7 @@ INLINE void FN(forms)(const fa_polynomial *p, int limb, FN(modulus) m, const uin
         for (int n = 0; n < TILE_POINTS / LANES; n++) {
             const int at = (j + k) * 16 + n * LANES;
             const VD form = FN(centre)(sum[k * (TILE_POINTS / LANES) + n], m.q, m.inverse);
-            STORE_D(y + at, form);
+            if (of_forms) STORE_D(y + at, form);
             STORE_D(u + at, FN(times)(FN(times)(form, fold, m.q, m.inverse), form, m.q, m.inverse));
             STORE_D(v + at, FN(times)(form, LOAD_S32(forms1 + at), m.q, m.inverse));
         }
@@ -46,7 +46,7 @@ INLINE void FN(forms)(const fa_polynomial *p, int limb, FN(modulus) m, const uin
 // are summed together, so a weight is fetched once for the two. Hidden forms outside [from, to) have no weight.
 INLINE void FN(rows)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const double *y,
                      const double *u, const double *v, const int32_t *rows1, const int32_t *rows2, int i, int from,
-                     int to, VI (*product)[16 / LANES], const int count) {
+                     int to, VI (*product)[16 / LANES], const int of_forms, const int count) {
     VD r0[count * (PART / LANES)], r1[count * (PART / LANES)];
 #pragma GCC unroll 8
     for (int k = 0; k < count; k++) {
@@ -54,7 +54,7 @@ INLINE void FN(rows)(const fa_polynomial *p, int limb, FN(modulus) m, const uint
 #pragma GCC unroll 4
         for (int n = 0; n < PART / LANES; n++) {
             const int at = (i + k) * 16 + n * LANES;
-            r0[k * (PART / LANES) + n] = FMA(direct, p->of_forms ? LOAD_D(y + at) : LOAD_U32(x + at), shift);
+            r0[k * (PART / LANES) + n] = FMA(direct, of_forms ? LOAD_D(y + at) : LOAD_U32(x + at), shift);
             r1[k * (PART / LANES) + n] = LOAD_S32(rows1 + at);
         }
     }
@@ -101,7 +101,7 @@ INLINE void FN(rows)(const fa_polynomial *p, int limb, FN(modulus) m, const uint
 // The same at all 16 points of a block.
 INLINE void FN(tile_of_rows)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const double *y,
                              const double *u, const double *v, const int32_t *rows1, const int32_t *rows2, int i,
-                             VI (*product)[16 / LANES], const int count) {
+                             VI (*product)[16 / LANES], const int of_forms, const int count) {
     int from = p->hidden, to = 0;
     for (int k = 0; k < count; k++) {
         const int32_t *span = p->span + 2 * (i + k);
@@ -110,7 +110,7 @@ INLINE void FN(tile_of_rows)(const fa_polynomial *p, int limb, FN(modulus) m, co
     }
     for (int h = 0; h < 16; h += PART)
         FN(rows)(p, limb, m, x + h, y + h, u + h, v + h, rows1 + h, rows2 + h, i, from, to,
-                 (VI(*)[16 / LANES])(product[0] + h / LANES), count);
+                 (VI(*)[16 / LANES])(product[0] + h / LANES), of_forms, count);
 }
 
 // Adds the products of `count` plain forms from k on at TILE_POINTS points: z0 z0, z0 z1.
@@ -144,7 +144,7 @@ INLINE void FN(resume)(VI (*product)[16 / LANES], uint32_t (*sum)[16], int first
         for (; row < (end); row++) call(1);                     \
     } while (0)
 
-KERNEL void FN(polynomial)(const fa_polynomial *given, const uint32_t *c0, uint32_t *answer) {
+INLINE void FN(score)(const fa_polynomial *given, const uint32_t *c0, uint32_t *answer, const int of_forms) {
     double forms[3 * FA_HIDDEN * 16] __attribute__((aligned(64)));
     const fa_polynomial own = *given, *p = &own; // nobody else writes to a copy, so its fields stay in registers
     const int blocks = p->points / 16;
@@ -161,14 +161,14 @@ KERNEL void FN(polynomial)(const fa_polynomial *given, const uint32_t *c0, uint3
             uint32_t sum[7][16];
             VI product[5][16 / LANES];
             for (int h = 0; h < 16; h += TILE_POINTS) {
-#define CALL(count) FN(forms)(p, l, m, x + h, forms1 + h, j, y + h, u + h, v + h, count)
+#define CALL(count) FN(forms)(p, l, m, x + h, forms1 + h, j, y + h, u + h, v + h, of_forms, count)
                 EACH_TILE(j, 0, p->hidden, TILE_ROWS, CALL);
 #undef CALL
             }
             for (int g = 0; g < p->rows; g += GROUP) {
                 const int end = p->rows - g < GROUP ? p->rows : g + GROUP;
                 FN(resume)(product, sum, g == 0, 5);
-#define CALL(count) FN(tile_of_rows)(p, l, m, x, y, u, v, rows1, rows2, i, product, count)
+#define CALL(count) FN(tile_of_rows)(p, l, m, x, y, u, v, rows1, rows2, i, product, of_forms, count)
                 EACH_TILE(i, g, end, 5, CALL);
 #undef CALL
                 for (int k = 0; k < 5; k++) REDUCE(product[k], q, sum[k]);
@@ -195,6 +195,14 @@ KERNEL void FN(polynomial)(const fa_polynomial *given, const uint32_t *c0, uint3
 #undef TIMES
 #undef PUBLISH
         }
+}
+
+// Compiled for either t: the choice would cost as much as the multiplication.
+KERNEL void FN(polynomial)(const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {
+    if (p->of_forms)
+        FN(score)(p, c0, answer, 1);
+    else
+        FN(score)(p, c0, answer, 0);
 }
 #undef EACH_TILE
 #undef MAGIC

@@ -91,6 +91,9 @@ func (l Literal) weightBits() (int, error) {
 	if l.Kind == Polynomial {
 		return l.mixBits(largest)
 	}
+	if len(l.Layer.Mix)+len(l.Layer.Direct)+len(l.Layer.Bias) > 0 {
+		return 0, fault.Argument
+	}
 	for b := MaxWeightBits; b >= MinWeightBits; b-- {
 		if largest*math.Exp2(float64(b)) <= room(l.Features) {
 			return b, nil

@@ -159,6 +159,7 @@ func TestBadLayersAreRefused(t *testing.T) {
 	random := rand.New(rand.NewPCG(6, 3))
 	for name, spoil := range map[string]func(*Literal){
 		"two outputs":   func(l *Literal) { l.Rows = []int{1, 1} },
+		"other kind":    func(l *Literal) { l.Kind = Quadratic },
 		"mix":           func(l *Literal) { l.Layer.Mix = l.Layer.Mix[1:] },
 		"direct":        func(l *Literal) { l.Layer.Direct = l.Layer.Direct[1:] },
 		"shift":         func(l *Literal) { l.Layer.Shift = append(l.Layer.Shift, 0) },
