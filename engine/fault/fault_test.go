@@ -4,7 +4,7 @@ import "testing"
 
 func TestEveryCodeHasItsOwnText(t *testing.T) {
 	seen := map[string]bool{}
-	for code := Argument; code >= Internal; code-- {
+	for code := Argument; code >= Range; code-- {
 		text := code.Error()
 		if text == "" || seen[text] {
 			t.Fatal("no text of its own", int(code))

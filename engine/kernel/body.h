@@ -6,15 +6,14 @@
 #define INLINE __attribute__((target(TARGET), always_inline)) static inline
 #define KERNEL __attribute__((target(TARGET), noinline)) static
 
-// `count` rows of W x + bias at TILE_POINTS points. The accumulators stay in registers: count * TILE_POINTS / LANES
-// of them, and the loop over features is nothing but loads and multiply-adds.
-INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, double q,
-                     int32_t *y, const int count) {
-    VD sum[count][TILE_POINTS / LANES];
+// `count` rows of W x + bias at TILE_POINTS points, below 2^53 and not reduced. The sums stay in registers: count *
+// TILE_POINTS / LANES of them, and the loop over features is nothing but loads and multiply-adds.
+INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, VD *sum,
+                     const int count) {
 #pragma GCC unroll 16
     for (int j = 0; j < count; j++)
 #pragma GCC unroll 4
-        for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j][v] = SPLAT(bias ? bias[j] : 0.0);
+        for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j * (TILE_POINTS / LANES) + v] = SPLAT(bias ? bias[j] : 0.0);
     for (int i = 0; i < features; i++) {
         VD at[TILE_POINTS / LANES];
 #pragma GCC unroll 4
@@ -24,15 +23,27 @@ INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int
         for (int j = 0; j < count; j++) {
             const VD weight = SPLAT(w[j]);
 #pragma GCC unroll 4
-            for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j][v] = FMA(weight, at[v], sum[j][v]);
+            for (int v = 0; v < TILE_POINTS / LANES; v++) {
+                VD *to = sum + j * (TILE_POINTS / LANES) + v;
+                *to = FMA(weight, at[v], *to);
+            }
         }
     }
+}
+
+// The same, reduced to signed residues.
+INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, double q,
+                     int32_t *y, const int count) {
+    VD sum[count * (TILE_POINTS / LANES)];
+    FN(sums)(x, features, weights, stride, bias, sum, count);
     const VD vq = SPLAT(q), inverse = SPLAT(1.0 / q);
 #pragma GCC unroll 16
     for (int j = 0; j < count; j++)
 #pragma GCC unroll 4
-        for (int v = 0; v < TILE_POINTS / LANES; v++)
-            STORE_I32(y + j * 16 + v * LANES, FNMA(ROUND(MUL(sum[j][v], inverse)), vq, sum[j][v]));
+        for (int v = 0; v < TILE_POINTS / LANES; v++) {
+            const VD all = sum[j * (TILE_POINTS / LANES) + v];
+            STORE_I32(y + j * 16 + v * LANES, FNMA(ROUND(MUL(all, inverse)), vq, all));
+        }
 }
 
 // Signed residues of `rows` rows at 16 points.
@@ -109,6 +120,7 @@ KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const d
             }
         }
 }
+#include "polynomial.h"
 #undef JOIN_
 #undef JOIN
 #undef FN
@@ -119,6 +131,7 @@ KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const d
 #undef LANES
 #undef TILE_POINTS
 #undef TILE_ROWS
+#undef PART
 #undef VD
 #undef VI
 #undef SPLAT
@@ -133,3 +146,11 @@ KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const d
 #undef MUL_I32
 #undef LOAD_I64
 #undef REDUCE
+#undef ADD
+#undef SUB
+#undef FMS
+#undef BITS
+#undef LOAD_D
+#undef STORE_D
+#undef LOAD_S32
+#undef STORE_MOD

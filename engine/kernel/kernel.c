@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <string.h>
 #include <time.h>
 
 // Rows whose products one 64-bit sum holds: 30 2^58 + 2^30 < 2^63. A multiple of both tile heights.
@@ -13,6 +14,7 @@
 #define LANES 8
 #define TILE_POINTS 16
 #define TILE_ROWS 10
+#define PART 16
 #define VD __m512d
 #define VI __m512i
 #define SPLAT _mm512_set1_pd
@@ -27,6 +29,14 @@
 #define MUL_I32 _mm512_mul_epi32
 #define LOAD_I64(p) _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
 #define REDUCE reduce_avx512
+#define ADD _mm512_add_pd
+#define SUB _mm512_sub_pd
+#define FMS _mm512_fmsub_pd
+#define BITS _mm512_castpd_si512
+#define LOAD_D _mm512_load_pd
+#define STORE_D _mm512_store_pd
+#define LOAD_S32(p) _mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)(p)))
+#define STORE_MOD store_avx512
 
 // |sum| < 2^63: the quotient is off by less than one half and 2^-18, so one correction is enough.
 __attribute__((target(TARGET), always_inline)) static inline void reduce_avx512(const __m512i *sum, double q,
@@ -45,6 +55,12 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(co
     const __m512i order = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, _mm512_loadu_si512(a)));
 }
+
+// As an unsigned number, a negative residue is larger than itself plus q.
+__attribute__((target(TARGET), always_inline)) static inline void store_avx512(uint32_t *out, __m512d v, double q) {
+    const __m256i r = _mm512_cvtpd_epi32(v), up = _mm256_add_epi32(r, _mm256_set1_epi32((int32_t)q));
+    _mm256_storeu_si256((__m256i *)out, _mm256_min_epu32(r, up));
+}
 #include "body.h"
 
 // ---- AVX2 and FMA ----
@@ -53,6 +69,7 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(co
 #define LANES 4
 #define TILE_POINTS 8
 #define TILE_ROWS 5
+#define PART 4
 #define VD __m256d
 #define VI __m256i
 #define SPLAT _mm256_set1_pd
@@ -68,6 +85,20 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(co
 #define MUL_I32 _mm256_mul_epi32
 #define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
 #define REDUCE reduce_avx2
+#define ADD _mm256_add_pd
+#define SUB _mm256_sub_pd
+#define FMS _mm256_fmsub_pd
+#define BITS _mm256_castpd_si256
+#define LOAD_D _mm256_load_pd
+#define STORE_D _mm256_store_pd
+#define LOAD_S32 LOAD_U32
+#define STORE_MOD store_avx2
+
+// As an unsigned number, a negative residue is larger than itself plus q.
+__attribute__((target(TARGET), always_inline)) static inline void store_avx2(uint32_t *out, __m256d v, double q) {
+    const __m128i r = _mm256_cvtpd_epi32(v), up = _mm_add_epi32(r, _mm_set1_epi32((int32_t)q));
+    _mm_storeu_si128((__m128i *)out, _mm_min_epu32(r, up));
+}
 
 // As above, with what AVX2 lacks made of other things. Doubles of 64-bit integers: each half goes into the mantissa of
 // a double with a fixed exponent. Whole doubles as integers: below 2^51 they are the mantissa of themselves plus 3 2^51.
@@ -119,6 +150,10 @@ void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows,
                                                            mirrored, c0, s1, s2, u, t1);
 }
 
+void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {
+    (isa == FA_AVX512 ? polynomial_avx512 : polynomial_avx2)(p, c0, answer);
+}
+
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -160,6 +195,7 @@ void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, co
 void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
                          const double *primes, const double *bias, const int32_t *fixed, const int32_t *mirrored,
                          const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {}
+void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {}
 double fa_kernel_peak(int isa) { return 0; }
 #endif
 

@@ -7,6 +7,11 @@ package kernel
 // #include "kernel.h"
 import "C"
 
+import (
+	"runtime"
+	"unsafe"
+)
+
 // Set is an instruction set.
 type Set int
 
@@ -83,3 +88,12 @@ func Peak(set Set) float64 {
 }
 
 func doubles(x []float64) *C.double { return (*C.double)(&x[0]) }
+
+// pinned holds a slice, which may be empty, in its place until pin lets it go.
+func pinned[T any](pin *runtime.Pinner, x []T) unsafe.Pointer {
+	if len(x) == 0 {
+		return nil
+	}
+	pin.Pin(&x[0])
+	return unsafe.Pointer(&x[0])
+}

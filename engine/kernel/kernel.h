@@ -21,6 +21,28 @@ void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows,
                          const double *primes, const double *bias, const int32_t *fixed, const int32_t *mirrored,
                          const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1);
 
+// Forms whose squares a polynomial may mix: they wait on the stack.
+enum { FA_HIDDEN = 256 };
+
+// A score of degree 4: with y = W x + b and u = fold y^2,
+//   score = sum (mix u + direct t + shift)^2 + sum (W' x + b')^2 with factors, where t is x or, of_forms, y.
+// x = c0 + a s, so everything is a polynomial in the secret s; what depends on a alone is fixed.
+typedef struct {
+    int limbs, points, features, hidden, rows, plain, of_forms;
+    const double *primes;
+    const double *weights, *bias;             // of the forms: [feature][hidden], [limb][hidden]
+    const double *mix, *direct, *shift;       // [hidden][row], [row], [limb][row]
+    const int32_t *span;                      // [row][2]: mix is 0 before the one and from the other hidden form on
+    const double *plain_weights, *plain_bias; // of the plain squares: [feature][plain], [limb][plain]
+    const double *factors;                    // [limb][5]: fold; of rows and of plain squares, each once and doubled
+    const int32_t *forms1;                    // 2 fold W a: [limb][point / 16][hidden][16]
+    const int32_t *rows1, *rows2;             // of s in a row, and twice that of s^2: [limb][point / 16][row][16]
+    const int32_t *plain1, *square;           // W' a: [limb][point / 16][plain][16]; what s^2 gets: [limb][point]
+} fa_polynomial;
+
+// The coefficients of 1, s, s^2 and s^3 of the score, all in [0, q): [4][limb][point].
+void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer);
+
 // 1 if every residue is below its prime.
 int fa_kernel_below(int limbs, long words, const double *primes, const uint32_t *x);
 

@@ -18,9 +18,10 @@ func hash(input []byte) stream.Key { return sha256.Sum256(input) }
 // for concurrent use.
 type Circuit struct {
 	Shape
-	preset  *preset
-	set     kernel.Set
-	outputs []output
+	preset     *preset
+	set        kernel.Set
+	outputs    []output
+	polynomial *polynomial // of the kind Polynomial only, which has no other output
 }
 
 // output is one score of every event.
@@ -37,6 +38,7 @@ type Literal struct {
 	Rows     []int     // forms of each output; 1 each for Linear
 	Weights  []float64 // [form][feature]
 	Bias     []float64 // [form]
+	Layer    Layer     // of a Polynomial only
 }
 
 // Prepare checks a model and computes what depends only on it and on the
@@ -57,6 +59,10 @@ func Prepare(literal Literal, seed canonical.Hash, set kernel.Set) (*Circuit, er
 		return nil, fault.Argument
 	}
 	a := c.preset.public(seed, literal.Features)
+	if c.Kind == Polynomial {
+		c.polynomial = c.preparePolynomial(literal, a)
+		return c, nil
+	}
 	first := 0
 	for _, rows := range literal.Rows {
 		c.outputs = append(c.outputs, c.prepare(literal, first, rows, a))
@@ -78,25 +84,42 @@ func (l Literal) weightBits() (int, error) {
 	if l.Features < 1 || len(l.Bias) != forms || len(l.Weights) != forms*l.Features || forms > maxRows {
 		return 0, fault.Argument
 	}
-	largest := 0.0
-	for j := range forms {
-		norm := 0.0
-		for _, w := range l.Weights[j*l.Features : (j+1)*l.Features] {
-			norm += math.Abs(w)
-		}
-		largest = max(largest, norm)
-		if math.IsNaN(norm) || math.IsInf(norm, 0) || math.IsNaN(l.Bias[j]) || math.Abs(l.Bias[j]) > maxBias {
-			return 0, fault.Value
-		}
+	largest, ok := largestNorm(l.Weights, l.Bias)
+	if !ok {
+		return 0, fault.Value
 	}
-	// Whole weights differ from the scaled ones by half each.
-	room := math.Exp2(53-primeBits) - 2 - float64(l.Features)/2
+	if l.Kind == Polynomial {
+		return l.mixBits(largest)
+	}
+	if len(l.Layer.Mix)+len(l.Layer.Direct)+len(l.Layer.Bias) > 0 {
+		return 0, fault.Argument
+	}
 	for b := MaxWeightBits; b >= MinWeightBits; b-- {
-		if largest*math.Exp2(float64(b)) <= room {
+		if largest*math.Exp2(float64(b)) <= room(l.Features) {
 			return b, nil
 		}
 	}
 	return 0, fault.Capacity
+}
+
+// room is how large the scaled weights of a row may be together. Whole weights
+// differ from the scaled ones by half each.
+func room(weights int) float64 { return math.Exp2(53-primeBits) - 2 - float64(weights)/2 }
+
+// largestNorm returns the largest L1 norm of the forms, one for every bias; false
+// if a number is none or a bias is too large.
+func largestNorm(weights, bias []float64) (largest float64, ok bool) {
+	for j, b := range bias {
+		norm, n := 0.0, len(weights)/len(bias)
+		for _, w := range weights[j*n : (j+1)*n] {
+			norm += math.Abs(w)
+		}
+		largest = max(largest, norm)
+		if math.IsNaN(norm) || math.IsInf(norm, 0) || math.IsNaN(b) || math.Abs(b) > maxBias {
+			return 0, false
+		}
+	}
+	return largest, true
 }
 
 // maxBias keeps an encoded bias a number that float64 holds to the unit or better.
@@ -105,22 +128,22 @@ const maxBias = 1 << 14
 // prepare makes one output out of `rows` forms from the first on.
 func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
 	d, p := c.Features, c.preset
-	form := kernel.Form{Points: points, Features: d, Rows: rows, Primes: p.floats,
+	form := kernel.Form{Points: p.points, Features: d, Rows: rows, Primes: p.floats,
 		Weights: make([]float64, d*rows), Bias: make([]float64, 2*p.limbs*rows)}
 	scale := math.Exp2(float64(c.WeightBits))
 	for j := range rows {
 		for i, w := range literal.Weights[(first+j)*d : (first+j+1)*d] {
 			form.Weights[i*rows+j] = math.RoundToEven(w * scale)
 		}
-		whole, _ := big.NewFloat(math.RoundToEven(literal.Bias[first+j] * scale * (1 << inputBits))).Int(nil)
+		whole, _ := big.NewFloat(math.RoundToEven(literal.Bias[first+j] * scale * math.Exp2(float64(p.inputBits)))).Int(nil)
 		for l, q := range p.primes {
 			// b + b i in every slot: X^(N/2) is i at half of the points, -i at the others.
 			b := new(big.Int).Mod(whole, new(big.Int).SetUint64(q)).Uint64()
 			form.Bias[l*rows+j] = float64((b + b*p.root[l][0]) % q)
-			form.Bias[(p.limbs+l)*rows+j] = float64((b + b*p.root[l][points-1]) % q)
+			form.Bias[(p.limbs+l)*rows+j] = float64((b + b*p.root[l][p.points-1]) % q)
 		}
 	}
-	out := output{form: form, fixed: make([]int32, p.limbs*points*rows)}
+	out := output{form: form, fixed: make([]int32, p.limbs*p.points*rows)}
 	out.form.Linear(c.set, a, false, out.fixed)
 	if c.Kind == Linear {
 		out.constant = p.canonical(out.fixed)
@@ -137,16 +160,17 @@ func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
 // squares returns S3 = sum z^2 at all points and T3 = sum z(p) z(p') at the first
 // half, z being fixed.
 func (c *Circuit) squares(fixed []int32, rows int) []uint32 {
-	all := c.preset.limbs * points
+	p := c.preset
+	points, all := p.points, polynomialWords(c.Kind)
 	out := make([]uint32, constantWords(c.Kind))
-	for l, prime := range c.preset.primes {
+	for l, prime := range p.primes {
 		q := int64(prime)
 		for n := range points {
 			var square, cross int64
 			for j := range rows {
-				z := int64(fixed[place(rows, l, n, j)])
+				z := int64(fixed[p.place(rows, l, n, j)])
 				square = (square + z*z) % q
-				cross = (cross + z*int64(fixed[place(rows, l, points-1-n, j)])) % q
+				cross = (cross + z*int64(fixed[p.place(rows, l, points-1-n, j)])) % q
 			}
 			out[l*points+n] = uint32(square)
 			if n < points/2 {
@@ -173,6 +197,9 @@ func (p *preset) canonical(signed []int32) []uint32 {
 // the quadratic form; so would any few hundred scores.
 func (c *Circuit) Constants() []uint32 {
 	out := make([]uint32, 0, c.ConstantWords())
+	if c.polynomial != nil {
+		return append(out, c.polynomial.constant...)
+	}
 	for _, o := range c.outputs {
 		out = append(out, o.constant...)
 	}
@@ -187,7 +214,11 @@ func (c *Circuit) Score(batch, answer []uint32) error {
 	if !kernel.Below(c.preset.floats, batch) {
 		return fault.Message
 	}
-	all := c.preset.limbs * points
+	if c.polynomial != nil {
+		c.polynomial.form.Score(c.set, &c.polynomial.fixed, batch, answer)
+		return nil
+	}
+	all := polynomialWords(c.Kind)
 	each := answerWords(c.Kind)
 	for i := range c.outputs {
 		o, to := &c.outputs[i], answer[i*each:(i+1)*each]

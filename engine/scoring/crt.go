@@ -2,49 +2,89 @@ package scoring
 
 import (
 	"math"
+	"math/big"
 	"math/bits"
 
 	"github.com/tuneinsight/lattigo/v6/ring"
 )
 
-// crt puts residues of two or three primes below 2^30 together.
+// crt puts residues of up to six primes below 2^30 together, exactly.
 type crt struct {
-	q0, q1, q2 uint64
-	inverse01  uint64 // q0^-1 mod q1
-	inverse012 uint64 // (q0 q1)^-1 mod q2
-	low        uint64 // q0 q1 < 2^60
-	hi, lo     uint64 // the modulus
+	primes  []uint64
+	mred    []uint64
+	inverse []uint64    // (Q / q)^-1 mod q, Montgomery form
+	part    [][3]uint64 // Q / q
+	modulus [3]uint64
 }
 
-func newCRT(primes []uint64) crt {
-	c := crt{q0: primes[0], q1: primes[1], q2: 1, low: primes[0] * primes[1]}
-	c.inverse01 = ring.ModExp(c.q0%c.q1, c.q1-2, c.q1)
-	if len(primes) == 3 {
-		c.q2 = primes[2]
-		c.inverse012 = ring.ModExp(c.low%c.q2, c.q2-2, c.q2)
+func newCRT(r *ring.Ring) crt {
+	c := crt{primes: r.ModuliChain(), modulus: words(r.Modulus())}
+	for l, q := range c.primes {
+		prime := new(big.Int).SetUint64(q)
+		part := new(big.Int).Div(r.Modulus(), prime)
+		inverse := new(big.Int).ModInverse(part, prime).Uint64()
+		c.mred = append(c.mred, r.SubRings[l].MRedConstant)
+		c.inverse = append(c.inverse, ring.MForm(inverse, q, r.SubRings[l].BRedConstant))
+		c.part = append(c.part, words(part))
 	}
-	c.hi, c.lo = bits.Mul64(c.low, c.q2)
 	return c
 }
 
-// centred returns the integer of least magnitude with these residues.
-func (c *crt) centred(r0, r1, r2 uint64) float64 {
-	v := r0 + (r1+c.q1-r0%c.q1)%c.q1*c.inverse01%c.q1*c.q0
-	var hi, lo uint64 = 0, v
-	if c.q2 > 1 {
-		t := (r2 + c.q2 - v%c.q2) % c.q2 * c.inverse012 % c.q2
-		var carry uint64
-		hi, lo = bits.Mul64(t, c.low)
-		lo, carry = bits.Add64(lo, v, 0)
-		hi += carry
+// words cuts a number below 2^192, low word first.
+func words(x *big.Int) (out [3]uint64) {
+	rest, mask := new(big.Int).Set(x), new(big.Int).SetUint64(math.MaxUint64)
+	for i := range out {
+		out[i] = new(big.Int).And(rest, mask).Uint64()
+		rest.Rsh(rest, 64)
 	}
-	downLo, borrow := bits.Sub64(c.lo, lo, 0)
-	downHi, _ := bits.Sub64(c.hi, hi, borrow)
-	if downHi < hi || downHi == hi && downLo < lo {
-		return -math.FMA(float64(downHi), 1<<64, float64(downLo))
+	return
+}
+
+// centred returns the integer of least magnitude whose residues are the n-th
+// ones, rounded to a float64.
+//
+// It is sum y_j Q / q_j - k Q with y_j = r_j (Q / q_j)^-1 mod q_j, and k = round(
+// sum y_j / q_j). The sum is exact, below 6 Q < 2^192; k could be wrong only where
+// the result is half of Q but for 2^-50 of it, which no score may reach.
+func (c *crt) centred(residues [][]uint64, n int) float64 {
+	var sum [3]uint64
+	share := 0.5
+	for l, q := range c.primes {
+		y := ring.MRed(residues[l][n], c.inverse[l], q, c.mred[l])
+		share += float64(y) / float64(q)
+		addTimes(&sum, &c.part[l], y)
 	}
-	return math.FMA(float64(hi), 1<<64, float64(lo))
+	var minus [3]uint64
+	addTimes(&minus, &c.modulus, uint64(share))
+	return difference(&sum, &minus)
+}
+
+// addTimes adds x y to sum, mod 2^192.
+func addTimes(sum, x *[3]uint64, y uint64) {
+	h0, l0 := bits.Mul64(x[0], y)
+	h1, l1 := bits.Mul64(x[1], y)
+	l2 := x[2] * y
+	l1, carry := bits.Add64(l1, h0, 0)
+	l2 += h1 + carry
+	sum[0], carry = bits.Add64(sum[0], l0, 0)
+	sum[1], carry = bits.Add64(sum[1], l1, carry)
+	sum[2] += l2 + carry
+}
+
+// difference is a - b, of less than 2^191 in magnitude.
+func difference(a, b *[3]uint64) float64 {
+	d0, borrow := bits.Sub64(a[0], b[0], 0)
+	d1, borrow := bits.Sub64(a[1], b[1], borrow)
+	d2, _ := bits.Sub64(a[2], b[2], borrow)
+	if int64(d2) >= 0 {
+		return float(d0, d1, d2)
+	}
+	return -difference(b, a)
+}
+
+func float(w0, w1, w2 uint64) float64 {
+	return math.FMA(float64(w2), 0x1p128, math.FMA(float64(w1), 0x1p64, float64(w0)))
 }
 
 // half is half of the modulus.
-func (c *crt) half() float64 { return math.FMA(float64(c.hi), 1<<63, float64(c.lo)/2) }
+func (c *crt) half() float64 { return float(c.modulus[0], c.modulus[1], c.modulus[2]) / 2 }

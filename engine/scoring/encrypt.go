@@ -171,7 +171,7 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 		for first, lanes := 0, kernel.Lanes(c.set); first < features; first += lanes {
 			count := min(lanes, features-first)
 			random.Words(s.random[:count*n])
-			c.ring.Encode(c.set, 1<<inputBits, rows, features, first, count, s.random, s.tile)
+			c.ring.Encode(c.set, p.scale(), rows, features, first, count, s.random, s.tile)
 			c.ring.Mask(c.set, s.tile, s.secret, a, features, first, count, out)
 		}
 	}
@@ -200,14 +200,14 @@ func (s *scratch) gather(rows []float64, features, first, count int) {
 // encode adds the coefficients of a column to whole. Event e is the real part of
 // slot e, or the imaginary part of slot e - N/2.
 func (c *encryptor) encode(column []float64, slots []complex128, whole []int64) {
-	re, im := whole[:len(slots)], whole[len(slots):]
+	re, im, scale := whole[:len(slots)], whole[len(slots):], c.preset.scale()
 	for i := range slots {
 		slots[i] = complex(column[i], column[i+len(slots)])
 	}
 	c.preset.encoder.IFFT(slots, bits.Len(uint(len(slots)-1))) // fails for another length only
 	for i, v := range slots {
-		re[i] += int64(math.RoundToEven(real(v) * (1 << inputBits)))
-		im[i] += int64(math.RoundToEven(imag(v) * (1 << inputBits)))
+		re[i] += int64(math.RoundToEven(real(v) * scale))
+		im[i] += int64(math.RoundToEven(imag(v) * scale))
 	}
 }
 

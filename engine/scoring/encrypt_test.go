@@ -35,8 +35,8 @@ func plainly(p *preset, rows []float64, features int, a []uint32, random *stream
 		p.encoder.IFFT(slots, bits.Len(uint(n/2-1)))
 		random.CentredBinomial(noise)
 		for e, v := range slots {
-			noise[e] += int64(math.RoundToEven(real(v) * (1 << inputBits)))
-			noise[e+n/2] += int64(math.RoundToEven(imag(v) * (1 << inputBits)))
+			noise[e] += int64(math.RoundToEven(real(v) * p.scale()))
+			noise[e+n/2] += int64(math.RoundToEven(imag(v) * p.scale()))
 		}
 		for l, q := range p.primes {
 			for j, v := range noise {
@@ -59,12 +59,12 @@ func plainly(p *preset, rows []float64, features int, a []uint32, random *stream
 // multiplication with an addition either.
 func TestAllSetsEncryptToTheSameBits(t *testing.T) {
 	random := rand.New(rand.NewPCG(10, 2))
-	for _, kind := range []Kind{Linear, Quadratic} {
+	for _, kind := range []Kind{Linear, Quadratic, Polynomial} {
 		p, err := presetOf(kind)
 		if err != nil {
 			t.Fatal(err)
 		}
-		events := p.ring.N()
+		events := Events
 		for _, shape := range [][2]int{{1, 1}, {2, events}, {3, events/2 - 1}, {8, events/2 + 1}, {9, 100}, {17, events - 1}, {30, events}} {
 			rows := readings(random, shape[0]*shape[1])
 			for i := range rows {

@@ -14,21 +14,20 @@ import "math"
 // too large. What wraps anywhere else leaves coefficients that look uniform, so
 // that half of the scores are negative. Affine forms may be negative; there the
 // tenant checks events whose scores it knows.
+//
+// A Polynomial has one score in a slot: z_t is real, |c_k| <= c_0, and c_(N/2) is
+// noise. A batch in which all scores lie beyond the range could wrap as one: every
+// score less the range is a score. So Encrypt wants one anchor, an empty place or
+// an ordinary event, and Prepare a scale at which the score of any ordinary event
+// is in range: if c_0 has wrapped, that one is negative.
 func (t *Tenant) decode(s *scratch, scores []float64) bool {
-	scale := math.Exp2(float64(inputBits + t.WeightBits))
-	if t.Kind == Quadratic {
-		scale *= 4 * scale
-	}
-	c := &t.preset.crt
+	p, scale := t.preset, t.scale()
+	slots := p.slots
 	for n := range s.values {
-		var third uint64
-		if t.preset.limbs > 2 {
-			third = s.poly.Coeffs[2][n]
-		}
-		s.values[n] = c.centred(s.poly.Coeffs[0][n], s.poly.Coeffs[1][n], third)
+		s.values[n] = p.crt.centred(s.poly.Coeffs, n)
 	}
-	most := c.half() * headroom
-	if t.Kind == Quadratic {
+	most := p.crt.half() * headroom
+	if t.Kind != Linear {
 		if s.values[0]+s.values[slots] > most {
 			return false
 		}
@@ -42,10 +41,12 @@ func (t *Tenant) decode(s *scratch, scores []float64) bool {
 	for i := range s.slots {
 		s.slots[i] = complex(s.values[i]/scale, s.values[i+slots]/scale)
 	}
-	t.preset.encoder.FFT(s.slots, logN-1)
+	p.encoder.FFT(s.slots, p.logN-1)
 	least := math.Inf(1)
 	for i, z := range s.slots {
-		least = min(least, real(z), imag(z))
+		if least = min(least, real(z)); p.paired {
+			least = min(least, imag(z))
+		}
 		if i < len(scores) {
 			scores[i] = real(z)
 		}
@@ -53,7 +54,7 @@ func (t *Tenant) decode(s *scratch, scores []float64) bool {
 			scores[i+slots] = imag(z)
 		}
 	}
-	if t.Kind == Quadratic && least < -negative*(1+math.Abs(s.values[0]+s.values[slots])/scale) {
+	if t.Kind != Linear && least < -negative*(1+math.Abs(s.values[0]+s.values[slots])/scale) {
 		return false
 	}
 	return true
@@ -65,9 +66,13 @@ const (
 	// negative is how far below 0 noise may bring the score of an event on the
 	// mean, against the mean score of its batch.
 	negative = 1e-3
+	// ordinary is the mean square of the readings of an anchor, at most: half of
+	// all standardised events have less than 1.
+	ordinary = 1
 )
 
-// Range is the largest sum of the mean scores of both halves of a batch.
+// Range is the largest sum of the mean scores of both halves of a batch; for a
+// Polynomial the largest mean score of a batch, empty places counted as events.
 func (s Shape) Range() (float64, error) {
 	if err := s.check(); err != nil {
 		return 0, err
@@ -76,9 +81,55 @@ func (s Shape) Range() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	scale := math.Exp2(float64(inputBits + s.WeightBits))
-	if s.Kind == Quadratic {
-		scale *= 4 * scale
+	return p.crt.half() * headroom / s.scale(), nil
+}
+
+// anchored tells whether a batch has a place whose score is in range whatever the
+// model: one that is empty, or an ordinary event.
+func anchored(rows []float64, features int) bool {
+	if len(rows) < Events*features {
+		return true
 	}
-	return p.crt.half() * headroom / scale, nil
+	for ; len(rows) > 0; rows = rows[features:] {
+		sum := 0.0
+		for _, x := range rows[:features] {
+			sum += x * x
+		}
+		if sum <= ordinary*float64(features) {
+			return true
+		}
+	}
+	return false
+}
+
+// anchorScore bounds the score of an ordinary event: |w x| <= |w| |x|.
+func (l Literal) anchorScore() (score float64) {
+	far := math.Sqrt(ordinary * float64(l.Features))
+	form := func(weights []float64, bias float64) float64 {
+		sum := 0.0
+		for _, w := range weights {
+			sum += w * w
+		}
+		return math.Sqrt(sum)*far + math.Abs(bias)
+	}
+	forms := make([]float64, len(l.Bias))
+	for j, b := range l.Bias {
+		forms[j] = form(l.Weights[j*l.Features:(j+1)*l.Features], b)
+	}
+	for i, shift := range l.Layer.Shift {
+		t := far
+		if l.Layer.OfForms {
+			t = forms[i]
+		}
+		r := math.Abs(shift) + math.Abs(l.Layer.Direct[i])*t
+		for j, w := range l.Layer.Mix[i*len(forms) : (i+1)*len(forms)] {
+			r += math.Abs(w) * forms[j] * forms[j]
+		}
+		score += r * r
+	}
+	for k, b := range l.Layer.Bias {
+		z := form(l.Layer.Weights[k*l.Features:(k+1)*l.Features], b)
+		score += z * z
+	}
+	return
 }

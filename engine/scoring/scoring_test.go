@@ -34,6 +34,10 @@ func (m model) scores(rows []float64) []float64 {
 	n := len(rows) / m.Features
 	out := make([]float64, len(m.Rows)*n)
 	for e := range n {
+		if m.Kind == Polynomial {
+			out[e] = m.degreeFour(rows[e*m.Features : (e+1)*m.Features])
+			continue
+		}
 		form := 0
 		for o, count := range m.Rows {
 			for range count {
@@ -222,7 +226,7 @@ func TestARangeThatIsLeftIsAnErrorAndNoScore(t *testing.T) {
 		}
 		mean := 0.0
 		for _, score := range m.scores(rows) {
-			mean += score / slots
+			mean += score / (Events / 2)
 		}
 		got, err := run(t, c, tenant, rows)
 		switch {
@@ -321,7 +325,7 @@ func TestNoiseStaysWithinItsBound(t *testing.T) {
 	// of a sum over N coefficients has half of their variance.
 	m := model{Literal{Kind: Linear, Features: 1, Rows: []int{1}, Weights: []float64{1}, Bias: []float64{0}}}
 	c, tenant := pair(t, m, kernel.Best())
-	deviation := math.Sqrt((21.0/2+1.0/12)*points/2) / (1 << inputBits)
+	deviation := math.Sqrt((21.0/2+1.0/12)*float64(c.preset.points)/2) / math.Exp2(float64(c.preset.inputBits))
 	var squares float64
 	const batches = 20
 	for range batches {

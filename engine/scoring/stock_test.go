@@ -15,7 +15,7 @@ func BenchmarkStock(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	params, err := ckks.NewParametersFromLiteral(ckks.ParametersLiteral{LogN: 12, Q: p.primes, LogDefaultScale: inputBits})
+	params, err := ckks.NewParametersFromLiteral(ckks.ParametersLiteral{LogN: 12, Q: p.primes, LogDefaultScale: p.inputBits})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func NewTenant(shape Shape, seed canonical.Hash, constants []uint32) (*Tenant, e
 	copy(t.constant, constants)
 	for o := range shape.Outputs {
 		part := t.constant[o*constantWords(shape.Kind) : (o+1)*constantWords(shape.Kind)]
-		all := p.limbs * points
+		all := polynomialWords(shape.Kind)
 		if !kernel.Below(p.floats, part[:all]) || len(part) > all && !kernel.Below(p.floats, part[all:]) {
 			return nil, fault.Message
 		}
@@ -60,7 +60,7 @@ type BatchKey struct {
 
 // Encrypt encrypts up to Events rows, readings [row][feature] of at most
 // MaxReading, into out and returns the key of the answer. On an error out is
-// cleared.
+// cleared. A full batch for a Polynomial needs an ordinary event: see range.go.
 func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	n := len(rows) / t.Features
 	if n*t.Features != len(rows) || n < 1 || n > Events {
@@ -76,6 +76,9 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	}
 	if largest > math.Float64bits(MaxReading)<<1 {
 		return nil, fault.Value
+	}
+	if t.Kind == Polynomial && !anchored(rows, t.Features) {
+		return nil, fault.Range
 	}
 	s := t.scratch.Get().(*scratch)
 	defer func() { s.wipe(); t.scratch.Put(s) }()
@@ -111,10 +114,13 @@ func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error
 			clear(scores)
 			return fault.Message
 		}
-		if t.Kind == Linear {
+		switch t.Kind {
+		case Linear:
 			t.openLinear(key.secret, part, constant, s)
-		} else {
+		case Quadratic:
 			t.openQuadratic(key.secret, part, constant, s)
+		default:
+			t.openPolynomial(key.secret, part, constant, s)
 		}
 		if !t.decode(s, scores[o*n:(o+1)*n]) {
 			clear(scores)
@@ -139,7 +145,7 @@ func (k *BatchKey) erase() {
 }
 
 func (t *Tenant) belowPrimes(part []uint32) bool {
-	all := t.preset.limbs * points
+	all := polynomialWords(t.Kind)
 	for ; len(part) >= all; part = part[all:] {
 		if !kernel.Below(t.preset.floats, part[:all]) {
 			return false
@@ -153,7 +159,7 @@ func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *scra
 	for l, q := range t.preset.primes {
 		sub, out := t.preset.ring.SubRings[l], s.poly.Coeffs[l]
 		for n := range out {
-			at := l*points + n
+			at := l*t.preset.points + n
 			out[n] = uint64(answer[at]) + ring.MRed(uint64(constant[at]), secret.Coeffs[l][n], q, sub.MRedConstant)
 			out[n] -= q & -((q - 1 - out[n]) >> 63)
 		}
@@ -165,7 +171,7 @@ func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *scra
 // and T = y conj(y), (1 - i) g + 2 (1 + i) T = 4 (x^2 + i x'^2). Conjugation is
 // mirroring of points, and turns the secret s into s(1/X), which is s mirrored.
 func (t *Tenant) openQuadratic(secret ring.Poly, answer, constant []uint32, s *scratch) {
-	all := t.preset.limbs * points
+	points, all := t.preset.points, polynomialWords(t.Kind)
 	s1, s2, u, t1 := answer[:all], answer[all:2*all], answer[2*all:3*all], answer[3*all:]
 	s3, t3 := constant[:all], constant[all:]
 	for l, q := range t.preset.primes {
