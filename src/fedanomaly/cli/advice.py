@@ -109,6 +109,18 @@ ADVICE = {
         message="column 'amount' holds readings outside its bounds",
         hint="correct the data, or the schema at every member",
     ),
+    "FA203": Advice(
+        causes=(
+            "The readings of a batch lie so far from what the model knows that its scores do not fit the ciphertext.",
+            "A service returned something else than the scores of the batch.",
+        ),
+        steps=(
+            "Score these rows locally, or in smaller batches: the mean of a batch counts, not a single row.",
+            "If ordinary rows give it, do not use the service any more.",
+        ),
+        message="the outputs of a batch left the range of its answer",
+        hint="score these rows on this machine",
+    ),
     "FA300": Advice(
         causes=("A check of the cryptographic engine failed; the message says in which step.",),
         steps=("The round is void and is tried again by itself.", "If it comes again, report it with the log line."),

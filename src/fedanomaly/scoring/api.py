@@ -31,7 +31,6 @@ from fedanomaly.transport.request_log import RequestLog
 from fedanomaly.transport.verification import Caller
 from fedanomaly.transport.wire import JSON, OCTETS, parse_digest
 
-PIECE_BYTES = 64 * 1024
 OPEN_PATHS = ("/health", "/metrics")
 
 
@@ -130,31 +129,18 @@ async def score(service: Running, caller: Signed, model: Named, request: Request
     answer = await service.score(ready, body[HEAD_BYTES:])
     head = FrameHead(direction="answer", digest=model.digest, batch_id=batch_id, size=len(answer))
     service.metrics.observe("fedanomaly_scoring_batch_seconds", time.perf_counter() - started_s)
-    return Pieces(head.to_bytes(), memoryview(answer))
+    return Answer(b"".join((head.to_bytes(), answer)), media_type=OCTETS)
 
 
-class Pieces(Response):
-    """An answer that is handed over as the client reads it, so that no copy of it waits anywhere else.
-
-    Parameters
-    ----------
-    *parts : bytes or memoryview
-        The answer, without joining its parts.
-    """
-
-    def __init__(self, *parts: bytes | memoryview) -> None:
-        super().__init__(headers={"content-length": str(sum(map(len, parts)))}, media_type=OCTETS)
-        self._parts = parts
+class Answer(Response):
+    """An answer that counts as sent once the client has read all but the end of it: until then it has a place."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         _ = scope, receive
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for part in self._parts:
-            for at in range(0, len(part), PIECE_BYTES):
-                body = part[at : at + PIECE_BYTES]
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})  # waits while the connection is full
 
 
 @asynccontextmanager

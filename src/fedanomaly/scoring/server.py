@@ -84,5 +84,5 @@ class Server(serving.Server):
             until_s = loop.time() + DRAIN_S
             # The socket still listens: who comes now hears 503 and when to come again, not a closed door.
             while service.slots.taken and not self.force_exit and loop.time() < until_s:
-                await asyncio.sleep(LOOK_S)  # noqa: ASYNC110 - three things may end it, two of them in signal handlers
+                await asyncio.sleep(LOOK_S)
         await super().shutdown(sockets)
