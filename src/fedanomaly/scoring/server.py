@@ -62,7 +62,7 @@ class Server(serving.Server):
     def __init__(self, config: uvicorn.Config, app: FastAPI, tls: ServerTls | None = None) -> None:
         super().__init__(config, tls)
         self._app = app
-        self._reloading: asyncio.Task[None] | None = None
+        self._reloads: set[asyncio.Task[None]] = set()  # the loop itself would let go of them
 
     def announce(self) -> None:
         """Say where the service listens, and for whom."""
@@ -72,7 +72,9 @@ class Server(serving.Server):
     def reload(self) -> None:
         """Read again what may change while it serves."""
         super().reload()
-        self._reloading = asyncio.get_running_loop().create_task(self._app.state.service.reload())
+        task = asyncio.get_running_loop().create_task(self._app.state.service.reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, answer what is under way, then stop."""
@@ -83,6 +85,7 @@ class Server(serving.Server):
             loop = asyncio.get_running_loop()
             until_s = loop.time() + DRAIN_S
             # The socket still listens: who comes now hears 503 and when to come again, not a closed door.
-            while service.slots.taken and not self.force_exit and loop.time() < until_s:
+            # Looked at, not waited for: a second signal ends it as well, and a handler of signals wakes nobody.
+            while service.slots.taken and not self.force_exit and loop.time() < until_s:  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_S)
         await super().shutdown(sockets)
