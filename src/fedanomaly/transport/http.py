@@ -16,6 +16,8 @@ from fedanomaly.transport.failures import failure_of
 from fedanomaly.transport.wire import JSON
 
 MAX_CONNECTIONS = 1000
+MAX_PIPELINED = 8
+"""Requests that a client may send before the first is answered; ours send one. Uvicorn would queue any number."""
 MAX_HEADER_BYTES = 16 * 1024
 """Size of a request line and its header lines; what members send has about 1 KiB."""
 
@@ -77,6 +79,8 @@ class Http(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin with a request."""
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise MessageError("too many requests at once")  # ends in send_400_response
         self._has_headers = self._is_whole = False
         self._expect(self.head_timeout_s)
         super().on_message_begin()
@@ -107,7 +111,9 @@ class Http(HttpToolsProtocol):
         """End an answer. What is left of the body is thrown away as it comes, so the answer arrives, for a while."""
         self._idle_since_s = self.loop.time()
         super().on_response_complete()
-        if not self._is_whole:
+        if self.transport.is_closing():
+            self._expect(self.read_timeout_s)
+        elif not self._is_whole:
             self._expect(self.linger_s)
 
     def pause_writing(self) -> None:
@@ -133,6 +139,7 @@ class Http(HttpToolsProtocol):
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {JSON}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
+        self._expect(self.read_timeout_s)
 
     def _expect(self, within_s: float | None) -> None:
         if self._due is not None:

@@ -122,7 +122,7 @@ def test_the_commands_make_a_home_that_can_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [
-    {"federation": "zz"}, {"listen_port": 0}, {"listen_host": "0.0.0.0"}, {"tls_certificate": "x.pem"},
+    {"federation": "zz"}, {"listen_port": 0}, {"listen_host": "192.0.2.1"}, {"tls_certificate": "x.pem"},
     {"releasers": ("no key",)}, {"max_in_flight_batches": 0}, {"max_batch_mib": 0}, {"threads": -1},
     {"tenants": {"": "0" * 64}}, {"tenants": {"a": "0" * 64, "b": "0" * 64}}, {"tenants": {"a": "0" * 63}},
 ])  # fmt: skip
