@@ -7,7 +7,7 @@ import importlib
 INTRODUCTION = (
     "Prometheus text format. Labels take few values, all of them the program's own; no series is about one member, "
     "and none holds a statistic, a score or a row. Beside these, each service tells the `process_` metrics of its "
-    "process. Both answer `/healthz/live` and `/healthz/ready` with 200 or 503 to whoever asks."
+    "process. Coordinator and node answer `/healthz/live` and `/healthz/ready` with 200 or 503 to whoever asks."
 )
 SERVICES = (
     (
@@ -18,6 +18,14 @@ SERVICES = (
             "port is on loopback and asks nobody who they are: what it tells is for whoever runs the machine, not for "
             "members. "
             "`/healthz` answers on the port of the federation."
+        ),
+    ),
+    (
+        "Scoring service",
+        "fedanomaly.scoring.metrics",
+        (
+            "At `/metrics` on the port of the service, without a signature: let only your own network reach it, or "
+            "answer 404 for it in the proxy. `/health` says whether it is ready, or draining."
         ),
     ),
     (

@@ -50,6 +50,19 @@ file_secret_settings
 # cli: what typer calls
 list_commands
 
+# detectors: what a client of a scoring service needs of a detector
+combined
+why_no_circuit
+
+# fhe: kernels by name, for tests and benchmarks
+AVX2
+AVX512
+
+# scoring: what clients and releasers call
+HttpExchange
+make_release
+offer
+
 # services and transport: what uvicorn and http-message-signatures read or call
 force_exit
 handle_exit

@@ -2,7 +2,7 @@
 
 - errors/ from the classes of `fedanomaly.errors` and the advice of `fedanomaly explain`;
 - cli.md from the commands' own `--help`;
-- configuration.md from the settings classes of node and coordinator;
+- configuration.md from the settings classes of the services;
 - metrics.md from what the services declare;
 - detectors.md from the detectors' own docstrings.
 """
@@ -35,6 +35,7 @@ REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 GENERATED = "<!-- written by scripts/write_reference.py; change its sources, then run `make docs` -->"
 SETTINGS = (
     ("coordinator.toml", "fedanomaly.coordinator.config", "CoordinatorConfig"),
+    ("scoring.toml", "fedanomaly.scoring.config", "ScoringConfig"),
     ("node.toml", "fedanomaly.node.config", "NodeConfig"),
     ("policy.toml", "fedanomaly.node.config", "PolicyFile"),
 )

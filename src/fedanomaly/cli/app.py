@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 from fedanomaly import __version__
-from fedanomaly.cli import backup, coordinator, cost, data, detectors, evaluate, models, node, schema, score, train
+from fedanomaly.cli import (
+    backup,
+    coordinator,
+    cost,
+    data,
+    detectors,
+    evaluate,
+    models,
+    node,
+    schema,
+    score,
+    scoring,
+    train,
+)
 from fedanomaly.cli.demo import demo
 from fedanomaly.cli.doctor import doctor
 from fedanomaly.cli.explain import explain, failure_text
@@ -66,6 +79,7 @@ app.add_typer(detectors.app, name="detectors", rich_help_panel=TRY)
 app.command("explain", rich_help_panel=TRY)(explain)
 app.add_typer(coordinator.app, name="coordinator", rich_help_panel=FEDERATION)
 app.add_typer(node.app, name="node", rich_help_panel=FEDERATION)
+app.add_typer(scoring.app, name="scoring", rich_help_panel=FEDERATION)
 app.command("doctor", rich_help_panel=FEDERATION)(doctor)
 app.add_typer(schema.app, name="schema", rich_help_panel=WORK)
 app.add_typer(data.app, name="data", rich_help_panel=WORK)
@@ -81,6 +95,7 @@ ORDER = (
     "explain",
     "coordinator",
     "node",
+    "scoring",
     "doctor",
     "schema",
     "data",

@@ -89,8 +89,8 @@ def show(home: CoordinatorHome = COORDINATOR_HOME, as_json: Json = False) -> Non
     $ fedanomaly coordinator tls show
     """
     from fedanomaly.coordinator import Home
-    from fedanomaly.coordinator.certificates import read_certificate
     from fedanomaly.errors import NotFoundError
+    from fedanomaly.transport.certificates import read_certificate
 
     found = Home(home.expanduser())
     config = found.config
@@ -138,7 +138,8 @@ def check_named(origin: str, names: Sequence[str]) -> None:
 
 def tell_certificates(folder: Path, certificate: str = "", authority: str = "") -> None:
     """Print what the certificates of a home are; its own ones unless others are named."""
-    from fedanomaly.coordinator.certificates import AUTHORITY, SERVER, read_certificate
+    from fedanomaly.coordinator.certificates import AUTHORITY, SERVER
+    from fedanomaly.transport.certificates import read_certificate
 
     if not certificate:
         certificate, authority = SERVER, AUTHORITY

@@ -14,30 +14,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from fedanomaly.coordinator.gate import Gate
 from fedanomaly.coordinator.home import Home
-from fedanomaly.coordinator.lifecycle import RequestLog, lifespan
+from fedanomaly.coordinator.lifecycle import lifespan
 from fedanomaly.coordinator.metrics import Metrics
 from fedanomaly.coordinator.service import Service
 from fedanomaly.errors import (
     CapacityError,
-    FedAnomalyError,
-    MessageError,
-    NotFoundError,
     UnauthenticatedError,
     UnavailableError,
 )
-from fedanomaly.transport import failure_of, status_of
+from fedanomaly.transport.answers import add_failures
+from fedanomaly.transport.gate import Gate
+from fedanomaly.transport.request_log import RequestLog
 from fedanomaly.transport.verification import Caller
 from fedanomaly.transport.wire import (
     JSON,
@@ -227,18 +221,19 @@ def create_app(folder: FilePath) -> FastAPI:
     app.include_router(open_routes)
     app.include_router(member_routes)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
-    app.add_exception_handler(FedAnomalyError, _on_our_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_exception_handler(Exception, _on_surprise)
+    add_failures(app)
     return app
 
 
 def guarded(app: FastAPI) -> Gate:
     """Return the application behind its gate, outside of everything else that looks at a request."""
     open_paths = {route.path for route in open_routes.routes if isinstance(route, Route)}
-    return Gate(app, open_paths=open_paths, state=app.state)
+    return Gate(
+        app,
+        open_paths=open_paths,
+        is_member=lambda key: key in app.state.service.transcript.members,
+        metrics=app.state.metrics,
+    )
 
 
 def _head(head: Head) -> Response:
@@ -281,33 +276,3 @@ async def _within(timeout_s: float) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise UnavailableError(f"a body did not arrive within {timeout_s:.0f} s") from None
-
-
-def _failed(error: FedAnomalyError, code: int | None = None) -> Response:
-    failure = failure_of(error)
-    headers = {} if failure.retry_after_s is None else {"retry-after": f"{failure.retry_after_s:.0f}"}
-    return Response(msgspec.json.encode(failure), code or status_of(error), headers, JSON)
-
-
-async def _on_our_error(request: Request, error: Any) -> Response:  # noqa: ANN401
-    request.state.error = str(error)
-    request.app.state.metrics.count("fedanomaly_refusals_total", code=error.code)
-    return _failed(error)
-
-
-async def _on_invalid(request: Request, _error: Any) -> Response:  # noqa: ANN401
-    return await _on_our_error(request, MessageError("a parameter of the request is missing or out of range"))
-
-
-async def _on_http_error(request: Request, error: Any) -> Response:  # noqa: ANN401
-    request.state.error = str(error.detail)
-    return _failed(NotFoundError("no such route"), error.status_code)
-
-
-async def _on_disconnect(request: Request, _error: Any) -> Response:  # noqa: ANN401
-    request.state.error = "the caller went away"
-    return Response(status_code=400)
-
-
-async def _on_surprise(_request: Request, _error: Any) -> Response:  # noqa: ANN401
-    return _failed(FedAnomalyError("unexpected"))

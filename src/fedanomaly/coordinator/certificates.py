@@ -16,7 +16,6 @@ import datetime as dt
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -26,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fedanomaly.errors import ConfigError, KeystoreError
 from fedanomaly.storage import write_durably
+from fedanomaly.transport.certificates import Host, hosts_of, load_certificate
 
 AUTHORITY, AUTHORITY_KEY, SERVER = "tls/ca.pem", "tls/ca.key", "tls/server.pem"
 AUTHORITY_DAYS = 3650
@@ -33,34 +33,6 @@ SERVER_DAYS = 365
 _BACKDATED = dt.timedelta(hours=1)  # for nodes whose clock is behind
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _EVERYWHERE = (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0"))
-
-Host = x509.DNSName | x509.IPAddress
-
-
-@dataclass(frozen=True, kw_only=True)
-class CertificateView:
-    """What an operator needs to know of a certificate.
-
-    Parameters
-    ----------
-    hosts : tuple of str
-        Names and addresses that it is for; none for an authority.
-    not_after : datetime
-        When it expires, UTC.
-    fingerprint : str
-        SHA-256 of it, as `openssl x509 -fingerprint -sha256` shows it.
-    der : bytes
-        The certificate.
-    """
-
-    hosts: tuple[str, ...]
-    not_after: dt.datetime
-    fingerprint: str
-    der: bytes
-
-    def days_left(self, now: dt.datetime | None = None) -> float:
-        """Return the days until it expires; negative once it has."""
-        return (self.not_after - (now or dt.datetime.now(dt.UTC))) / dt.timedelta(days=1)
 
 
 def create(
@@ -152,7 +124,7 @@ def renew(
             "this home has no certificate authority of its own",
             hint="renew the certificate where it came from, put the files in place, and reload the coordinator",
         )
-    authority = _load(folder / AUTHORITY)
+    authority = load_certificate(folder / AUTHORITY)
     if authority.not_valid_after_utc <= now:
         raise ConfigError(
             "the certificate authority has expired",
@@ -161,25 +133,7 @@ def renew(
     key = _authority_key(authority_key or folder / AUTHORITY_KEY)
     if key.public_key() != authority.public_key():
         raise KeystoreError("this is the key of another certificate authority")
-    _issue(folder, authority, key, _hosts(_load(folder / SERVER)), days=days, now=now)
-
-
-def read_certificate(path: Path) -> CertificateView:
-    """Return what the first certificate of a PEM file says.
-
-    Raises
-    ------
-    ConfigError
-        If there is none.
-    """
-    certificate = _load(path)
-    der = certificate.public_bytes(serialization.Encoding.DER)
-    return CertificateView(
-        hosts=tuple(str(host.value) for host in _hosts(certificate)),
-        not_after=certificate.not_valid_after_utc,
-        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
-        der=der,
-    )
+    _issue(folder, authority, key, hosts_of(load_certificate(folder / SERVER)), days=days, now=now)
 
 
 def host_of(name: str) -> Host:
@@ -272,23 +226,6 @@ def _constraints(hosts: Sequence[Host]) -> x509.NameConstraints:
     if not any(isinstance(host, x509.DNSName) for host in hosts):
         excluded.append(x509.DNSName(""))
     return x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=excluded or None)
-
-
-def _hosts(certificate: x509.Certificate) -> list[Host]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return [name for name in names if isinstance(name, x509.DNSName | x509.IPAddress)]
-
-
-def _load(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())[0]
-    except OSError as error:
-        raise ConfigError(f"the certificate {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise ConfigError(f"{path} holds no certificate in PEM form") from None
 
 
 def _authority_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from fedanomaly.coordinator.certificates import read_certificate
 from fedanomaly.coordinator.home import Home
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.protocol import NO_ATTACHMENT, Entry, Envelope, Transcript, unneeded
 from fedanomaly.storage.tables import SCHEMA_VERSION
 from fedanomaly.transport import checks
+from fedanomaly.transport.certificates import read_certificate
 from fedanomaly.transport.checks import Check, fail, failed, ok, warn
 from fedanomaly.transport.trust import client_context
 from fedanomaly.transport.verification import MAX_SKEW_S

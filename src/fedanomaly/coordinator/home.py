@@ -26,12 +26,13 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedanomaly.coordinator.certificates import create, read_certificate
+from fedanomaly.coordinator.certificates import create
 from fedanomaly.coordinator.config import CoordinatorConfig, load_config
 from fedanomaly.errors import ConfigError, KeystoreError
 from fedanomaly.storage import write_durably
 from fedanomaly.storage.envelopes import EnvelopeLog
 from fedanomaly.transport import Invitation
+from fedanomaly.transport.certificates import read_certificate
 from fedanomaly.types.canonical import begin, item
 
 DAY_S = 24 * 3600.0

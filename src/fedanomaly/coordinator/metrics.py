@@ -18,13 +18,13 @@ from prometheus_client import start_http_server
 from fedanomaly.errors import ConfigError
 from fedanomaly.protocol import Entry, JobEnd, Transcript
 from fedanomaly.protocol.messages import KINDS, Announce, Outcome
-from fedanomaly.transport.metrics import Declared, Instruments
+from fedanomaly.transport.metrics import Declared
+from fedanomaly.transport.request_log import REQUESTS, RequestMetrics
 
 if TYPE_CHECKING:
     from fedanomaly.coordinator.home import Home
 
 LOOPBACK = "127.0.0.1"
-METHODS = frozenset({"GET", "POST", "PUT"})
 DECLARED = (
     Declared(name="fedanomaly_envelopes_total", kind="counter", unit="envelopes", labels=("kind",),
              meaning="Envelopes of the log by kind; counted from the log, so a restart changes nothing."),
@@ -45,15 +45,7 @@ DECLARED = (
     Declared(name="fedanomaly_epoch_live", kind="gauge", unit="", meaning="1 if the newest key epoch is live, else 0."),
     Declared(name="fedanomaly_epoch_quota_used_ratio", kind="gauge", unit="ratio",
              meaning="Share of the key epoch's quota that is used; a new epoch begins by itself before it is 1."),
-    Declared(name="fedanomaly_requests_total", kind="counter", unit="requests", labels=("method", "route", "status"),
-             meaning="Requests that were answered; a path without a route has the route unknown."),
-    Declared(name="fedanomaly_request_seconds", kind="histogram", unit="seconds", labels=("route",),
-             buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-             meaning="Duration of requests; /v1/envelopes waits for news on purpose."),
-    Declared(name="fedanomaly_received_bytes_total", kind="counter", unit="bytes", meaning="Bodies of requests."),
-    Declared(name="fedanomaly_sent_bytes_total", kind="counter", unit="bytes", meaning="Bodies of answers."),
-    Declared(name="fedanomaly_refusals_total", kind="counter", unit="requests", labels=("code",),
-             meaning="Requests that were refused, by error code."),
+    *REQUESTS,
     Declared(name="fedanomaly_act_failures_total", kind="counter", unit="failures",
              meaning="Times that a round could not be moved on; it is tried again twice a second."),
     Declared(name="fedanomaly_blob_store_bytes", kind="gauge", unit="bytes", meaning="Attachments that are kept."),
@@ -61,7 +53,7 @@ DECLARED = (
 )  # fmt: skip
 
 
-class Metrics(Instruments):
+class Metrics(RequestMetrics):
     """The metrics of one coordinator."""
 
     def __init__(self) -> None:
@@ -94,14 +86,6 @@ class Metrics(Instruments):
             self.observe("fedanomaly_round_seconds", entry.received_at - self._announced_at)
         elif isinstance(message, JobEnd):
             self.count("fedanomaly_jobs_total", outcome=message.outcome)
-
-    def answered(self, method: str, route: str, status: int, *, seconds: float, received: int, sent: int) -> None:
-        """Count a request that was answered."""
-        known = method if method in METHODS else "other"  # its text is the caller's
-        self.count("fedanomaly_requests_total", method=known, route=route, status=str(status))
-        self.observe("fedanomaly_request_seconds", seconds, route=route)
-        self.add("fedanomaly_received_bytes_total", received)
-        self.add("fedanomaly_sent_bytes_total", sent)
 
 
 @contextmanager

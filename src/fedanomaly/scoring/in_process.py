@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Protocol
 
 from fedanomaly.errors import NotFoundError
-from fedanomaly.fhe.scoring import PreparedCircuit, Shape, seed
+from fedanomaly.fhe.scoring import PreparedCircuit, seed
+from fedanomaly.scoring.wire import Offer
 from fedanomaly.types import Circuit
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What a service tells a tenant of a model.
-
-    Parameters
-    ----------
-    shape : Shape
-        Of its circuit.
-    constants : bytes
-        What decrypting takes; the same for all batches.
-    """
-
-    shape: Shape
-    constants: bytes
 
 
 class Exchange(Protocol):
@@ -54,8 +38,8 @@ class Exchange(Protocol):
         """Give the service a model, for this tenant only."""
         ...
 
-    def answer(self, digest: bytes, batch: bytearray) -> bytes | bytearray:
-        """Return the answer of a model to an encrypted batch."""
+    def answer(self, digest: bytes, batch: bytearray, batch_id: bytes) -> bytes | bytearray | memoryview:
+        """Return the answer of a model to an encrypted batch; the number of 16 bytes tells batches apart."""
         ...
 
 
@@ -86,8 +70,9 @@ class InProcess:
         with self._lock:
             self._prepared[digest] = prepared
 
-    def answer(self, digest: bytes, batch: bytearray) -> bytearray:
+    def answer(self, digest: bytes, batch: bytearray, batch_id: bytes) -> bytearray:
         """Return the answer to a batch."""
+        del batch_id  # a call cannot be mistaken for another
         return self._of(digest).score(batch)
 
     def _of(self, digest: bytes) -> PreparedCircuit:

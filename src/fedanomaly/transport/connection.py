@@ -1,4 +1,4 @@
-"""One signed HTTP conversation with a coordinator: limits, retries, typed errors."""
+"""One signed HTTP conversation with a coordinator or a scoring service: limits, retries, typed errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Patience:
 
 
 class Connection:
-    """Sends requests to one coordinator.
+    """Sends requests to one service.
 
     Parameters
     ----------
@@ -65,6 +65,8 @@ class Connection:
         Certificates to trust instead of the system's.
     allow_http : bool
         Speak plain HTTP beyond this machine; for networks that encrypt below HTTP.
+    peer : str
+        What errors call the service.
 
     Raises
     ------
@@ -80,7 +82,9 @@ class Connection:
         patience: Patience,
         ca_file: Path | None = None,
         allow_http: bool = False,
+        peer: str = "coordinator",
     ) -> None:
+        self._peer = peer
         self._host = urlsplit(check_origin(url)).hostname or ""
         loopback = is_loopback(self._host)
         if url.startswith("http://") and not (loopback or allow_http):
@@ -197,20 +201,20 @@ class Connection:
             self._signer.sign(request)
         patience_s = self._patience.io_timeout_s + wait_s
         request.extensions["timeout"]["read"] = patience_s
-        with _transport_errors(self._host):
+        with _transport_errors(self._host, self._peer):
             started_s = time.monotonic()
             response = self._http.send(request, stream=True)
             try:
-                pieces = _paced(response, started_s + patience_s)
+                pieces = _paced(response, started_s + patience_s, self._peer)
                 if not response.is_success:
-                    raise error_of(response.status_code, _head(pieces, MAX_FAILURE_BYTES))
+                    raise error_of(response.status_code, _head(pieces, MAX_FAILURE_BYTES), self._peer)
                 if "range" in request.headers and response.status_code != httpx2.codes.PARTIAL_CONTENT:
-                    raise ProtocolError("the coordinator sent another range than it was asked for")
+                    raise ProtocolError(f"the {self._peer} sent another range than it was asked for")
                 received = 0
                 for piece in pieces:
                     received += len(piece)
                     if received > limit_bytes:
-                        raise ProtocolError(f"the coordinator's answer exceeds {limit_bytes} bytes")
+                        raise ProtocolError(f"the {self._peer}'s answer exceeds {limit_bytes} bytes")
                     yield piece
             finally:
                 response.close()
@@ -227,26 +231,26 @@ def is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def _transport_errors(host: str) -> Iterator[None]:
+def _transport_errors(host: str, peer: str) -> Iterator[None]:
     try:
         yield
     except httpx2.TransportError as error:
         failure = tls_failure(error, host)
         if failure is not None:
             raise failure from error
-        text = f"the coordinator cannot be reached: {type(error).__name__}: {error}"
+        text = f"the {peer} cannot be reached: {type(error).__name__}: {error}"
         raise UnavailableError(text, retry_after_s=0.0) from error
     except RuntimeError as error:  # what httpx2 raises when its client was closed meanwhile
         raise UnavailableError(f"the connection was closed: {error}") from error
 
 
-def _paced(response: httpx2.Response, due_s: float) -> Iterator[bytes]:
+def _paced(response: httpx2.Response, due_s: float, peer: str) -> Iterator[bytes]:
     """Yield the body as it comes, and give up once it is later than its size excuses."""
     for piece in response.iter_raw():
         yield piece
         due_s += len(piece) / MIN_BYTES_PER_S
         if time.monotonic() > due_s:
-            raise UnavailableError("the coordinator's answer only trickles", retry_after_s=0.0)
+            raise UnavailableError(f"the {peer}'s answer only trickles", retry_after_s=0.0)
 
 
 def _head(pieces: Iterator[bytes], limit_bytes: int) -> bytes:

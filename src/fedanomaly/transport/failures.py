@@ -71,22 +71,22 @@ def failure_of(error: FedAnomalyError) -> Failure:
     )
 
 
-def error_of(status: int, body: bytes) -> FedAnomalyError:
+def error_of(status: int, body: bytes, peer: str = "coordinator") -> FedAnomalyError:
     """Return the error that an answer stands for; the peer's words are not trusted."""
     try:
         failure = msgspec.json.decode(body, type=Failure)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Not our own words: a proxy in between, or not a coordinator at all.
+        # Not our own words: a proxy in between, or another program.
         if status >= 500 or status in {408, 429}:
-            return UnavailableError(f"the coordinator's side answered with HTTP status {status}")
-        return ProtocolError(f"HTTP status {status} without a body of ours", hint="is this the coordinator's URL?")
+            return UnavailableError(f"the {peer}'s side answered with HTTP status {status}")
+        return ProtocolError(f"HTTP status {status} without a body of ours", hint=f"is this the {peer}'s URL?")
     kind = _by_code().get(failure.code, ProtocolError)
     message, hint = plain_text(failure.message), failure.hint and plain_text(failure.hint)
     if issubclass(kind, UnavailableError):
         if issubclass(kind, StorageError):  # its disk, not ours
-            kind, message = UnavailableError, f"the coordinator answered: {message}"
+            kind, message = UnavailableError, f"the {peer} answered: {message}"
         return kind(message, hint=hint, retry_after_s=min(max(failure.retry_after_s or 1.0, 0.0), MAX_RETRY_AFTER_S))
-    return kind(f"the coordinator answered: {message}", hint=hint)
+    return kind(f"the {peer} answered: {message}", hint=hint)
 
 
 def _by_code() -> dict[str, type[FedAnomalyError]]:

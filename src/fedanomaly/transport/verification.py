@@ -56,9 +56,15 @@ class NonceTable:
 
     Only nonces of valid signatures get here, and each member has its own share of
     the table, so nobody can fill it up for the others.
+
+    Parameters
+    ----------
+    of_one : int
+        Nonces of one member that are remembered.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of_one: int = MAX_NONCES_OF_ONE_MEMBER) -> None:
+        self._of_one = of_one
         self._seen: set[tuple[bytes, str]] = set()
         self._due: deque[tuple[float, bytes, str]] = deque()
         self._of_member: Counter[bytes] = Counter()
@@ -81,7 +87,7 @@ class NonceTable:
                 self._of_member[old_member] -= 1
             if (member, nonce) in self._seen:
                 raise UnauthenticatedError("a signature came twice", hint="sign every request anew")
-            if self._of_member[member] >= MAX_NONCES_OF_ONE_MEMBER:
+            if self._of_member[member] >= self._of_one:
                 raise UnavailableError("a member sends too many requests", retry_after_s=float(MAX_AGE_S))
             self._seen.add((member, nonce))
             self._of_member[member] += 1
@@ -99,17 +105,24 @@ class RequestVerifier:
         Whether a public key belongs to an enrolled member.
     clock : callable
         Seconds since the Unix epoch.
+    max_nonces : int
+        Requests of one member while a signature may be replayed; beyond, it is told to wait.
     """
 
     def __init__(
-        self, federation: bytes, is_member: Callable[[bytes], bool], clock: Callable[[], float] = time.time
+        self,
+        federation: bytes,
+        is_member: Callable[[bytes], bool],
+        clock: Callable[[], float] = time.time,
+        *,
+        max_nonces: int = MAX_NONCES_OF_ONE_MEMBER,
     ) -> None:
         self._tag = tag_of(federation)
         self._clock = clock
         # Nonces that were used before a restart are forgotten, so signatures of
         # that time are not taken any more.
         self._started_at = math.floor(clock())
-        self._nonces = NonceTable()
+        self._nonces = NonceTable(max_nonces)
         self._library = _Library(clock, signature_algorithm=ALGORITHM, key_resolver=_Members(is_member))
 
     async def __call__(self, request: Request) -> Caller:

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedanomaly.coordinator import CoordinatorConfig, create_app, create_invitation, init_home
 from fedanomaly.coordinator.api import guarded
-from fedanomaly.coordinator.server import Http, Server
+from fedanomaly.coordinator.server import Server
 from fedanomaly.protocol import Enrol, seal
 from fedanomaly.protocol.messages import Hello, RosterAccept
 from fedanomaly.transport import CoordinatorClient, Patience, RequestSigner
+from fedanomaly.transport.http import Http
 from fedanomaly.transport.wire import PART_BYTES
 from tests.unit.cli.conftest import environment, fedanomaly
 from tests.unit.coordinator.web import Web, sha256

@@ -18,11 +18,11 @@ from fedanomaly.coordinator.certificates import (
     SERVER,
     create,
     host_of,
-    read_certificate,
     renew,
 )
-from fedanomaly.coordinator.tls import ServerTls
 from fedanomaly.errors import ConfigError, KeystoreError
+from fedanomaly.transport.certificates import read_certificate
+from fedanomaly.transport.server_tls import ServerTls
 
 NOW = dt.datetime.now(dt.UTC)
 

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import structlog
 
-from fedanomaly.coordinator.gate import STRANGERS_AT_ONCE, Gate
-from fedanomaly.coordinator.server import _listen
+from fedanomaly.transport.gate import STRANGERS_AT_ONCE, Gate
+from fedanomaly.transport.serving import listen
 from fedanomaly.transport.wire import MAX_HEAD_BYTES
 from tests.unit.coordinator.conftest import serve
 
@@ -54,9 +54,13 @@ class Entrance:
     def __init__(self) -> None:
         self.inner, self.refusals, self.now_s = Inner(), Counter(), 0.0
         metrics = SimpleNamespace(count=lambda _, code: self.refusals.update([code]))
-        service = SimpleNamespace(transcript=SimpleNamespace(members={MEMBER: "north"}))
-        state = SimpleNamespace(service=service, metrics=metrics)
-        self.gate = Gate(self.inner, open_paths={"/v1/enrol"}, state=state, clock=lambda: self.now_s)
+        self.gate = Gate(
+            self.inner,
+            open_paths={"/v1/enrol"},
+            is_member={MEMBER}.__contains__,
+            metrics=metrics,
+            clock=lambda: self.now_s,
+        )
 
     async def ask(self, path: str, *headers: tuple[bytes, bytes], hold: bool = False) -> Answer:
         answer = Answer()
@@ -134,5 +138,5 @@ def test_what_is_not_http_is_refused_with_a_code(federation):
 
 
 def test_answers_are_not_held_back_for_acknowledgements():
-    with _listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0, hint="") as listener:
         assert listener.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle's algorithm on

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import structlog
 
-from fedanomaly.coordinator.lifecycle import REFUSALS_TOLD_IN_A_SECOND, RequestLog
-from fedanomaly.coordinator.server import MAX_HEADER_BYTES
+from fedanomaly.transport.http import MAX_HEADER_BYTES
+from fedanomaly.transport.request_log import REFUSALS_TOLD_IN_A_SECOND, RequestLog
 from tests.unit.coordinator.conftest import serve
 
 ONE_READ_BYTES = 256 * 1024  # what asyncio reads at once; what begins in there is counted from the next on
@@ -104,7 +104,7 @@ def test_refusals_are_told_a_few_in_a_second_and_counted_beyond(monkeypatch):
             asyncio.run(told({"type": "http", "method": "GET"}, nothing, nothing))
 
     now_s = [100.0]
-    monkeypatch.setattr("fedanomaly.coordinator.lifecycle.time", SimpleNamespace(
+    monkeypatch.setattr("fedanomaly.transport.request_log.time", SimpleNamespace(
         monotonic=lambda: now_s[0], perf_counter=time.perf_counter))  # fmt: skip
     told = RequestLog(refuse, metrics=SimpleNamespace(answered=lambda *_, **__: None))
     with structlog.testing.capture_logs() as lines:

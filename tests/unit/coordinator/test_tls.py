@@ -13,10 +13,11 @@ from contextlib import contextmanager
 import pytest
 
 from fedanomaly.coordinator import CoordinatorConfig, create_invitation, init_home
-from fedanomaly.coordinator.certificates import AUTHORITY, SERVER, read_certificate, renew
+from fedanomaly.coordinator.certificates import AUTHORITY, SERVER, renew
 from fedanomaly.errors import CertificateError, ConfigError
 from fedanomaly.protocol import Enrol, seal
 from fedanomaly.transport import CoordinatorClient
+from fedanomaly.transport.certificates import read_certificate
 from tests.unit.coordinator.conftest import ONE_TRY, Identity, free_port, until
 
 

@@ -62,8 +62,8 @@ def test_the_command_of_a_unit_has_these_options(unit):
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_systemd_waits_longer_than_a_graceful_stop_takes(unit):
-    from fedanomaly.coordinator.server import GRACEFUL_STOP_S
     from fedanomaly.node.service import STOP_TIMEOUT_S
+    from fedanomaly.transport.serving import GRACEFUL_STOP_S
 
     longest = GRACEFUL_STOP_S if "coordinator" in unit.name else STOP_TIMEOUT_S
     assert int(settings_of(unit)["TimeoutStopSec"]) > longest + 10

@@ -25,8 +25,8 @@ class Cheat(InProcess):
         super().__init__()
         self.does = does
 
-    def answer(self, digest, batch):
-        return self.does(super().answer(digest, batch))
+    def answer(self, digest, batch, batch_id):
+        return self.does(super().answer(digest, batch, batch_id))
 
 
 @pytest.mark.parametrize("events", [0, 1, 7, 4096, 4097, 9_000])
@@ -103,8 +103,8 @@ def test_sizes_are_those_that_travelled():
     travelled = {"up": 0, "down": 0}
 
     class Counting(InProcess):
-        def answer(self, digest, batch):
-            answer = super().answer(digest, batch)
+        def answer(self, digest, batch, batch_id):
+            answer = super().answer(digest, batch, batch_id)
             travelled["up"] += len(batch)
             travelled["down"] += len(answer)
             return answer
@@ -214,7 +214,36 @@ def test_falsified_events_are_caught_as_often_as_stated(monkeypatch, events, fal
 
 
 def test_canaries_are_distinct_events_drawn_afresh():
-    places = [tuple(drawn(4096, 8)) for _ in range(20)]
+    places = [tuple(drawn(4096, 8, 2048)) for _ in range(20)]
     assert all(len(set(each)) == 8 for each in places)
+    assert all(min(each) < 2048 <= max(each) for each in places)
     assert len(set(places)) == 20
-    assert sorted(drawn(3, 8)) == [0, 1, 2]
+    assert sorted(drawn(3, 8, 2048)) == [0, 1, 2]
+    assert len(drawn(4096, 1, 2048)) == 1
+
+
+def test_scores_that_all_leave_the_range_by_as_much_are_not_taken_for_others():
+    """All events of a half beyond the range, so that none turns negative when they wrap."""
+    detector = Mahalanobis(ridge=1e-6).fit(np.c_[ROWS[:, 0], ROWS[:, 0] + 0.02 * ROWS[:, 1]])
+    rows = np.c_[np.zeros(4096), np.linspace(2.0, 3.0, 4096)]
+    rows[2048:] *= RNG.random(2048)[:, None] / 100
+    local = detector.anomaly_scores(rows)
+    assert local[:2048].min() > 2 * 1920
+    scored = EncryptedScorer(detector, InProcess()).score(rows)
+    assert ((scored.lower <= local * (1 + 1e-9)) & (local <= scored.upper * (1 + 1e-9))).all()
+    assert scored.batches > 1
+
+
+def test_a_service_that_forgot_the_model_gets_it_again_and_a_fresh_batch():
+    sent = []
+
+    class Forgetful(InProcess):
+        def answer(self, digest, batch, batch_id):
+            sent.append(bytes(batch))
+            if len(sent) == 1:
+                self._prepared.clear()
+            return super().answer(digest, batch, batch_id)
+
+    scored = EncryptedScorer(DETECTOR, Forgetful()).score(ROWS[:10])
+    assert np.allclose(scored.scores, DETECTOR.anomaly_scores(ROWS[:10]), rtol=5e-4, atol=5e-4)
+    assert len(set(sent)) == 2

@@ -9,9 +9,10 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from fedanomaly.coordinator.certificates import AUTHORITY, SERVER, create, read_certificate
+from fedanomaly.coordinator.certificates import AUTHORITY, SERVER, create
 from fedanomaly.errors import CertificateError, ConfigError, UnavailableError
 from fedanomaly.transport import Connection, Patience
+from fedanomaly.transport.certificates import read_certificate
 from fedanomaly.transport.trust import client_context, fingerprint_of
 from tests.unit.transport.conftest import Scripted
 

@@ -12,14 +12,14 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import Any
 
 import msgspec
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fedanomaly.errors import CapacityError, FedAnomalyError, NotFoundError, UnauthenticatedError, UnavailableError
-from fedanomaly.transport import failure_of, status_of
+from fedanomaly.transport.failures import failure_of, status_of
+from fedanomaly.transport.metrics import Instruments
 from fedanomaly.transport.wire import JSON, MAX_HEAD_BYTES
 
 MEMBERS = "/v1/"
@@ -27,7 +27,7 @@ SECOND_S = 1.0
 STRANGERS_AT_ONCE = 8
 _KEY = re.compile(rb';keyid="([0-9a-f]{64})"', re.ASCII)
 
-log = structlog.get_logger("fedanomaly.coordinator")
+log = structlog.get_logger("fedanomaly.transport")
 
 
 class Gate:
@@ -39,8 +39,10 @@ class Gate:
         What answers everything else.
     open_paths : collection of str
         Paths that strangers may use.
-    state : State
-        Where the application keeps its service and its metrics.
+    is_member : callable
+        Whether a public key is one that requests may bear.
+    metrics : Instruments
+        Where refusals are counted.
     clock : callable
         Monotonic seconds.
     """
@@ -50,12 +52,14 @@ class Gate:
         app: ASGIApp,
         *,
         open_paths: Collection[str],
-        state: Any,  # noqa: ANN401 - starlette's bag of attributes
+        is_member: Callable[[bytes], bool],
+        metrics: Instruments,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._open_paths = frozenset(open_paths)
-        self._state = state
+        self._is_member = is_member
+        self._metrics = metrics
         self._clock = clock
         self._strangers = 0
         self._refused: Counter[str] = Counter()
@@ -77,7 +81,7 @@ class Gate:
             return _NO_ROUTE
         signed = [value for name, value in scope["headers"] if name == b"signature-input"]
         key = _KEY.search(signed[0]) if len(signed) == 1 else None
-        if key is None or bytes.fromhex(key[1].decode()) not in self._state.service.transcript.members:
+        if key is None or not self._is_member(bytes.fromhex(key[1].decode())):
             return _NO_MEMBER
         return None
 
@@ -109,7 +113,7 @@ class Gate:
         await send({"type": "http.response.body", "body": body})
 
     def _note(self, error: FedAnomalyError) -> None:
-        self._state.metrics.count("fedanomaly_refusals_total", code=error.code)
+        self._metrics.count("fedanomaly_refusals_total", code=error.code)
         self._refused[error.code] += 1
         now_s = self._clock()
         if now_s >= self._told_at + SECOND_S:

@@ -1,14 +1,18 @@
-"""The coordinator's side of TLS: a context whose certificate can be exchanged while it serves."""
+"""A service's side of TLS: a context whose certificate can be exchanged while it serves."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
 
-from fedanomaly.coordinator.certificates import CertificateView, read_certificate
+import structlog
+
 from fedanomaly.errors import ConfigError, KeystoreError
+from fedanomaly.transport.certificates import CertificateView, read_certificate
 
 EXPIRES_SOON_DAYS = 30
+
+log = structlog.get_logger("fedanomaly.transport")
 
 
 class ServerTls:
@@ -49,7 +53,7 @@ class ServerTls:
             if found.days_left() <= 0:
                 raise ConfigError(
                     f"the TLS certificate {self._certificate} expired on {found.not_after:%Y-%m-%d}",
-                    hint="run: fedanomaly coordinator tls renew; or put a new one there",
+                    hint="put a new one there; a coordinator with its own authority: fedanomaly coordinator tls renew",
                 )
             self.context.load_cert_chain(self._certificate, self._key, password=_no_password)
         except ssl.SSLError as error:
@@ -61,6 +65,13 @@ class ServerTls:
             raise ConfigError(f"TLS certificate or key cannot be read: {error.filename}: {error.strerror}") from None
         self.current = found
         return found
+
+
+def tell_of(certificate: CertificateView) -> None:
+    """Log whom a certificate that is served now is for, and how long it is good."""
+    days = certificate.days_left()
+    tell = log.warning if days < EXPIRES_SOON_DAYS else log.info
+    tell("certificate", hosts=certificate.hosts, expires=f"{certificate.not_after:%Y-%m-%d}", days_left=int(days))
 
 
 def _context() -> ssl.SSLContext:
