@@ -126,3 +126,22 @@ func BenchmarkSets(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkDecrypt(b *testing.B) {
+	random := rand.New(rand.NewPCG(12, 2))
+	c, tenant := pair(b, draw(random, Quadratic, 30, 10), kernel.Best())
+	batch, answer, scores := make([]uint32, c.BatchWords()), make([]uint32, c.AnswerWords()), make([]float64, Events)
+	key, err := tenant.Encrypt(readings(random, 30*Events), batch)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := c.Score(batch, answer); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		again := &BatchKey{tenant: tenant, secret: *key.secret.CopyNew(), filled: key.filled}
+		if err := tenant.Decrypt(again, answer, scores); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
