@@ -14,6 +14,7 @@ type crt struct {
 	mred    []uint64
 	inverse []uint64    // (Q / q)^-1 mod q, Montgomery form
 	part    [][3]uint64 // Q / q
+	share   []float64   // 1 / q
 	modulus [3]uint64
 }
 
@@ -26,6 +27,7 @@ func newCRT(r *ring.Ring) crt {
 		c.mred = append(c.mred, r.SubRings[l].MRedConstant)
 		c.inverse = append(c.inverse, ring.MForm(inverse, q, r.SubRings[l].BRedConstant))
 		c.part = append(c.part, words(part))
+		c.share = append(c.share, 1/float64(q))
 	}
 	return c
 }
@@ -48,14 +50,14 @@ func words(x *big.Int) (out [3]uint64) {
 // the result is half of Q but for 2^-50 of it, which no score may reach.
 func (c *crt) centred(residues [][]uint64, n int) float64 {
 	var sum [3]uint64
-	share := 0.5
+	times := 0.5
 	for l, q := range c.primes {
 		y := ring.MRed(residues[l][n], c.inverse[l], q, c.mred[l])
-		share += float64(y) / float64(q)
+		times += float64(y) * c.share[l]
 		addTimes(&sum, &c.part[l], y)
 	}
 	var minus [3]uint64
-	addTimes(&minus, &c.modulus, uint64(share))
+	addTimes(&minus, &c.modulus, uint64(times))
 	return difference(&sum, &minus)
 }
 
