@@ -7,23 +7,39 @@ batches and answers are the bytes that travel. One core, one process a side.
 TenSEAL is given the same layout (a vector for each feature, an event in each
 slot) and, as its tutorials do it, a vector for each event. Lattigo's own calls
 work on our ring.
+
+Then a service runs as a process of its own, and a client scores through HTTP on
+this machine, both on the same cores: one batch after the other for the latency,
+then as many at a time as there are cores.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
+import socket
 import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.report import OUTPUT, Budget, at_least, at_most, print_budgets, print_table, write_json
 from benchmarks.workers import Worker
+from fedanomaly.detectors import PCA
 from fedanomaly.fhe.scoring import Instructions, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
+from fedanomaly.scoring import EncryptedScorer, HttpExchange
+from fedanomaly.scoring.config import ScoringConfig
+from fedanomaly.scoring.home import init_home
 from fedanomaly.types import Circuit
 
 ENGINE = Path(__file__).parent.parent / "engine"
@@ -33,6 +49,8 @@ EVENTS = 4096
 REPETITIONS = 40
 PEER_REPETITIONS = 2
 SINGLE_EVENTS = 4
+SUSTAINED_S = float(os.environ.get("FEDANOMALY_SCORING_SECONDS", "60"))
+FEDERATION = bytes(range(32))
 SEED = seed(b"benchmark", b"model", b"tenant")
 BUDGETS = {Instructions.AVX512: 25e6, Instructions.AVX2: 12e6, Instructions.PORTABLE: 1.5e6}
 """Events a second and core of the server at 30 features and 10 forms."""
@@ -176,6 +194,78 @@ def _send_output_to(name: str) -> None:
     os.dup2(log, 2)
 
 
+class _Identity:
+    """A tenant's key."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+        self.public_key = self._key.public_key().public_bytes_raw()
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature of 64 bytes."""
+        return self._key.sign(data)
+
+
+def measure_http() -> dict[str, float]:
+    """Return events a second and latencies of whole batches, client to client through HTTP."""
+    detector = PCA(n_components=FORMS, distance="whitened").fit(events(FEATURES))
+    rows = np.tile(events(FEATURES), (2, 1))
+    identity = _Identity()
+    with tempfile.TemporaryDirectory() as folder, _service(Path(folder), identity) as url:
+        exchange = HttpExchange(url, identity, FEDERATION)
+        alone, both = EncryptedScorer(detector, exchange, workers=1), EncryptedScorer(detector, exchange)
+        alone.score(rows[:EVENTS])
+        unloaded = [_seconds(lambda: alone.score(rows[:EVENTS])) for _ in range(100)]
+        few = [_seconds(lambda: alone.score(rows[:1])) for _ in range(100)]
+        both.score(rows)
+        done, begun = 0, time.perf_counter()
+        memory = []
+        while time.perf_counter() - begun < SUSTAINED_S:
+            both.score(np.tile(rows, (4, 1)))
+            done += 8 * EVENTS
+            memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        rate_of_all = done / (time.perf_counter() - begun)
+        loaded, due = [], time.perf_counter()
+        # Half of the load: a batch is due at even distances, and its latency counts from then.
+        for _ in range(200):
+            due += 2 * EVENTS / rate_of_all
+            while time.perf_counter() < due:
+                time.sleep(0.0002)
+            alone.score(rows[:EVENTS])
+            loaded.append(time.perf_counter() - due)
+        exchange.close()
+    return {
+        "end_to_end_events_per_s": rate_of_all,
+        "latency_ms_median": 1e3 * float(np.median(unloaded)),
+        "latency_of_one_event_ms_median": 1e3 * float(np.median(few)),
+        "p99_latency_ms": 1e3 * float(np.quantile(loaded, 0.99)),
+        "client_memory_growth_mib": (memory[-1] - memory[len(memory) // 4]) / 1024,
+    }
+
+
+@contextmanager
+def _service(folder: Path, identity: _Identity) -> Iterator[str]:
+    """Run a scoring service as a process, and yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = ScoringConfig(federation=FEDERATION.hex(), listen_port=port, tenants={"north": identity.public_key.hex()})
+    home = init_home(folder / "home", config)
+    command = [sys.executable, "-m", "fedanomaly", "scoring", "run", str(home.folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            HttpExchange(config.origin, identity, FEDERATION).models()
+            yield config.origin
+        finally:
+            process.terminate()
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
 def go_benchmarks() -> dict[str, float]:
     """Run the engine's own benchmarks: Lattigo's calls, and the linear part against the peak of multiply-adds."""
     command = [
@@ -237,7 +327,7 @@ def main() -> None:
     kinds |= {f"{d} features, {k} forms": kind for (d, k), kind in zip(SHAPES[1:], (OursSquare, OursWide), strict=True)}
     ours = {name: measure(kind) for name, kind in kinds.items()}
     peer, stock = measure_peer(), go_benchmarks()
-    main_kind = next(iter(ours.values()))
+    main_kind, http = next(iter(ours.values())), measure_http()
     rows = [
         (name, *(f"{rate(run[f'{step}_s']):,.0f}" for step in ("score", "encrypt", "decrypt")))
         for name, run in ours.items()
@@ -261,7 +351,13 @@ def main() -> None:
         "max_relative_error": max(run["max_relative_error"] for run in ours.values()),
         "fma_peak_fraction": stock.get(f"{linear} %peak", 0.0) / 100,
         "instructions": best.name.lower(),
+        **http,
     }
+    print_table(
+        f"Through HTTP on this machine, {os.cpu_count()} cores for both sides, {FEATURES} features",
+        ("what", "measured"),
+        [(name.replace("_", " "), f"{value:,.1f}") for name, value in http.items()],
+    )
     print_budgets(budgets(best, ours, figures))
     write_json("encrypted_scoring", figures | {"details": {"ours": ours, "tenseal": peer, "go": stock}})
 
@@ -285,6 +381,9 @@ def budgets(best: Instructions, ours: dict[str, dict[str, Any]], figures: dict[s
         at_most("bytes up per event", 365, figures["bytes_up_per_event"]),
         at_most("bytes down per event", 48, figures["bytes_down_per_event"]),
         at_most("relative error", 5e-4, figures["max_relative_error"]),
+        at_least("end to end through HTTP, events/s", 400_000, figures["end_to_end_events_per_s"]),
+        at_most("latency of a full batch, median, ms", 10, figures["latency_ms_median"]),
+        at_most("latency at half of the load, p99, ms", 40, figures["p99_latency_ms"]),
     ]
 
 

@@ -19,9 +19,9 @@ set_threads
 AVX2
 AVX512
 
-# scoring: facts of scored events
+# scoring: facts of scored events, for who uses the class
 outliers
-uncertain
+
 
 # fhe: read by weakref when the interpreter ends
 atexit

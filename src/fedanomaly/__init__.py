@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedanomaly import datasets, detectors, errors, features
     from fedanomaly.client import Client
+    from fedanomaly.scoring import EncryptedScorer
     from fedanomaly.simulation import compare, evaluate, simulate
 
 __version__ = "0.1.0"
-__all__ = ["Client", "compare", "datasets", "detectors", "errors", "evaluate", "features", "simulate"]
+__all__ = [
+    "Client",
+    "EncryptedScorer",
+    "compare",
+    "datasets",
+    "detectors",
+    "errors",
+    "evaluate",
+    "features",
+    "simulate",
+]
 
 _ROOMS = frozenset({"datasets", "detectors", "errors", "features"})
 _HOMES = {
     "Client": "fedanomaly.client",
+    "EncryptedScorer": "fedanomaly.scoring",
     "compare": "fedanomaly.simulation",
     "evaluate": "fedanomaly.simulation",
     "simulate": "fedanomaly.simulation",

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile
-from fedanomaly.cli.output import done, print_json, stdout, table, writing
+from fedanomaly.cli.output import done, print_json, size_text, stdout, table, writing
 from fedanomaly.cli.passphrase import passphrase_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from fedanomaly.client.models import Model
@@ -46,11 +48,22 @@ def score(
         Path | None, typer.Option("--history", help="Rows that came before those of FILE, for windows; not scored.")
     ] = None,
     version: Annotated[int | None, typer.Option("--version", min=1, help="Version; else the newest.")] = None,
+    encrypted: Annotated[
+        bool, typer.Option("--encrypted", help="Let a service compute the scores on ciphertexts.")
+    ] = False,
+    service: Annotated[str | None, typer.Option("--service", help="URL of the scoring service.")] = None,
+    service_ca: Annotated[
+        Path | None, typer.Option("--service-ca", help="PEM file of certificates that vouch for the service.")
+    ] = None,
     home: NodeHome = NODE_HOME,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
     """Score rows with a model; high is anomalous. Nothing leaves this machine.
+
+    With --encrypted the rows of FILE do, encrypted under keys that exist for one
+    batch each: the service sees neither rows nor scores. What it answers is
+    checked on events drawn at random.
 
     Labels serve evaluation only: 0 is normal, anything else an anomaly.
 
@@ -63,21 +76,21 @@ def score(
     $ fedanomaly score payments november.csv --evaluate --label is_fraud --json
     $ fedanomaly score payments november.csv --history october.csv
     $ fedanomaly score payments --evaluate
+    $ fedanomaly score payments november.csv --encrypted --service https://scoring.example
     """
     from fedanomaly.cli.opened import OpenedModels
-    from fedanomaly.errors import ConfigError
     from fedanomaly.node.home import Home
 
-    if evaluate and (file is None) == (label is not None):
-        raise ConfigError("--evaluate takes --label with a FILE, and no label with held-out rows")
-    if label is not None and not evaluate:
-        raise ConfigError("--label serves --evaluate", hint="add --evaluate, or leave the label out")
-    if history is not None and file is None:
-        raise ConfigError("--history serves a FILE", hint="held-out rows go on from the training rows by themselves")
+    _check_options(file, label, history, service, evaluate=evaluate, encrypted=encrypted)
     found = Home(home.expanduser())
     opened = OpenedModels(found, passphrase_file).load(model, version)
+    remote = None
+    if service is not None:
+        from fedanomaly.cli.remote import Remote
+
+        remote = Remote(opened.detector, service, service_ca, found, passphrase_of(passphrase_file))
     if file is not None:
-        scored = _of_file(opened, file, label, history)
+        scored = _of_file(opened, file, label, history, remote.scores if remote else opened.detector.anomaly_scores)
     else:
         scored = _of_holdout(opened, found, passphrase_file, with_labels=evaluate)
     scores = scored.scores
@@ -88,6 +101,8 @@ def score(
         "threshold": opened.threshold,
         "outliers": int((scores > opened.threshold).sum()),
     }
+    if remote is not None:
+        told["encrypted"] = remote.facts()
     if evaluate and scored.labels is not None:
         from fedanomaly.cli.evaluation import evaluate as figures
 
@@ -103,7 +118,26 @@ def score(
         _show_top(told["threshold"], scores, opened.reasons_of(scored.top))
 
 
-def _of_file(model: Model, file: Path, label: str | None, history: Path | None) -> _Scored:
+def _check_options(
+    file: Path | None, label: str | None, history: Path | None, service: str | None, *, evaluate: bool, encrypted: bool
+) -> None:
+    from fedanomaly.errors import ConfigError
+
+    if evaluate and (file is None) == (label is not None):
+        raise ConfigError("--evaluate takes --label with a FILE, and no label with held-out rows")
+    if label is not None and not evaluate:
+        raise ConfigError("--label serves --evaluate", hint="add --evaluate, or leave the label out")
+    if history is not None and file is None:
+        raise ConfigError("--history serves a FILE", hint="held-out rows go on from the training rows by themselves")
+    if encrypted and (service is None or file is None):
+        raise ConfigError("--encrypted takes --service and a FILE")
+    if service is not None and not encrypted:
+        raise ConfigError("--service serves --encrypted", hint="add --encrypted, or leave the service out")
+
+
+def _of_file(
+    model: Model, file: Path, label: str | None, history: Path | None, scores_of: Callable[[Floats], Floats]
+) -> _Scored:
     import numpy as np
     import pyarrow as pa
 
@@ -120,7 +154,7 @@ def _of_file(model: Model, file: Path, label: str | None, history: Path | None) 
     scores, labels, top = [], [], []
     for batch in FileSource(file, types=types).batches():
         rows = encoder.encode(batch)
-        scores.append(model.detector.anomaly_scores(rows))
+        scores.append(scores_of(rows))
         top.append(rows[_highest(scores[-1])])
         if label is not None:
             if label not in batch.schema.names:
@@ -177,6 +211,13 @@ def _write(out: Path, scores: Floats, threshold: float) -> None:
 def _show(told: dict[str, Any]) -> None:
     done(f"model      {told['model']} version {told['version']}, threshold {told['threshold']:.6g}")
     done(f"rows       {told['rows']:,}, of them {told['outliers']:,} above the threshold")
+    if "encrypted" in told:
+        remote = told["encrypted"]
+        done(
+            f"encrypted  {remote['batches']:,} batches, {size_text(remote['bytes_up'])} up, "
+            f"{size_text(remote['bytes_down'])} down; {remote['uncertain']:,} rows too near the threshold to tell, "
+            f"{remote['local']:,} scored here"
+        )
     if "evaluation" in told:
         found = told["evaluation"]
         done(

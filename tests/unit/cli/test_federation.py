@@ -4,11 +4,16 @@ import json
 import re
 import signal
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from tests.unit.node.federation import payments, until
+from fedanomaly.scoring.config import ScoringConfig
+from fedanomaly.scoring.home import init_home
+from tests.unit.coordinator.conftest import free_port
+from tests.unit.node.federation import PASSPHRASE, payments, until
+from tests.unit.scoring.conftest import Service, serve
 
 
 @pytest.fixture
@@ -107,6 +112,32 @@ def test_a_model_tells_whether_it_scores_on_ciphertexts(fedanomaly, home):
     assert (told["why_not"] or "quadratic circuit") in said
     refused = fedanomaly("models", "--home", home, "show", "payments", code=2).stderr
     assert "put --home behind show" in " ".join(refused.split())
+
+
+def test_a_service_scores_rows_that_it_does_not_see(fedanomaly, trained, home, rows, tmp_path):
+    fedanomaly("train", "payments", "--detector", "pca", "--model", "hidden", "--home", home)
+    key = trained.home.unlock(PASSPHRASE).public_key
+    config = ScoringConfig(
+        federation=trained.home.membership.federation.hex(), listen_port=free_port(), tenants={"north": key.hex()}
+    )
+    made = init_home(tmp_path / "scoring", config)
+    with serve(Service(made, None, None, None)):
+        asked = ["score", "hidden", rows, "--encrypted", "--service", config.origin, "--home", home]
+        told = json.loads(fedanomaly(*asked, "--json").stdout)
+        said = fedanomaly(*asked, "--evaluate", "--label", "fraud").stdout
+    local = json.loads(fedanomaly("score", "hidden", rows, "--home", home, "--json").stdout)
+    assert np.allclose(told["scores"], local["scores"], rtol=5e-4, atol=5e-4)
+    assert told["encrypted"]["batches"] == 1
+    assert "encrypted  1 batches" in said
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--encrypted"], ["--service", "http://127.0.0.1:1"], ["--encrypted", "--service", "http://127.0.0.1:1"]],
+)
+def test_encrypted_scoring_takes_a_service_and_a_file(fedanomaly, home, options):
+    said = fedanomaly("score", "payments", *options, "--home", home, code=1).stderr
+    assert re.search("takes --service and a FILE|serves --encrypted", said)
 
 
 def test_rows_are_scored_and_held_against_labels(fedanomaly, home, rows, tmp_path):
