@@ -97,6 +97,7 @@ async def upload(service: Running, caller: Signed, request: Request, digest: str
     if size > service.max_upload_bytes:
         raise CapacityError(f"a circuit has {service.max_upload_bytes} bytes at most")
     body = await receive(request, size, caller.content_digest, pace=service.pace)
+    service.metrics.add("fedanomaly_received_bytes_total", size)
     await service.upload(caller.member, name, body)
     return Response(status_code=204)
 
@@ -113,21 +114,16 @@ async def score(service: Running, caller: Signed, model: Named, request: Request
     """Answer an encrypted batch."""
     started_s = time.perf_counter()
     size = frame_bytes(model.shape)
-
-    def check(head: memoryview) -> None:
-        frame = FrameHead.from_bytes(head, "batch")
-        if frame.digest != model.digest or frame.size != size - HEAD_BYTES:
-            raise MessageError("the batch is one for another model")
-
     if stated_length(request) != size:
         raise MessageError(f"a batch for this model has {size} bytes with its head")
     ready = await service.ready(caller.member, model)
-    body = memoryview(
-        await receive(request, size, caller.content_digest, pace=service.pace, head_bytes=HEAD_BYTES, check_head=check)
-    )
-    batch_id = FrameHead.from_bytes(body[:HEAD_BYTES], "batch").batch_id
+    body = memoryview(await receive(request, size, caller.content_digest, pace=service.pace))
+    service.metrics.add("fedanomaly_received_bytes_total", size)
+    frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
+    if frame.digest != model.digest or frame.size != size - HEAD_BYTES:
+        raise MessageError("the batch is one for another model")
     answer = await service.score(ready, body[HEAD_BYTES:])
-    head = FrameHead(direction="answer", digest=model.digest, batch_id=batch_id, size=len(answer))
+    head = FrameHead(direction="answer", digest=model.digest, batch_id=frame.batch_id, size=len(answer))
     service.metrics.observe("fedanomaly_scoring_batch_seconds", time.perf_counter() - started_s)
     return Answer(b"".join((head.to_bytes(), answer)), media_type=OCTETS)
 

@@ -8,9 +8,10 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from fedanomaly.errors import MessageError, UnauthenticatedError, UnavailableError
+from fedanomaly.transport.http import INTAKE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +44,7 @@ def stated_length(request: Request) -> int:
     return int(stated)
 
 
-async def receive(
-    request: Request,
-    size: int,
-    digest: bytes,
-    *,
-    pace: Pace,
-    head_bytes: int = 0,
-    check_head: Callable[[memoryview], None] | None = None,
-) -> bytearray:
+async def receive(request: Request, size: int, digest: bytes, *, pace: Pace) -> bytearray:
     """Return a body of exactly `size` bytes.
 
     Parameters
@@ -64,8 +57,6 @@ async def receive(
         SHA-256 that was signed.
     pace : Pace
         How slow it may be.
-    head_bytes, check_head : int, callable
-        Called with the first bytes as soon as they are there, and raises if they are wrong.
 
     Raises
     ------
@@ -78,25 +69,43 @@ async def receive(
     """
     if stated_length(request) != size:
         raise MessageError(f"the body must have {size} bytes")
+    # HTTP ends a body at its stated length, so nothing more can come.
     body, at, hashed = bytearray(size), 0, hashlib.sha256()
+
+    def take(piece: bytes) -> None:
+        nonlocal at
+        body[at : at + len(piece)] = piece
+        hashed.update(piece)
+        at += len(piece)
+
+    divert = request.scope.get("extensions", {}).get(INTAKE)
+    if divert is not None:
+        divert(take)
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    try:
-        async with asyncio.timeout_at(started_s + pace.grace_s) as due:
-            async for piece in request.stream():
-                end = at + len(piece)
-                if end > size:
-                    raise MessageError(f"the body must have {size} bytes")
-                body[at:end] = piece
-                hashed.update(piece)
-                if check_head is not None and at < head_bytes <= end:
-                    check_head(memoryview(body)[:head_bytes])
-                at = end
-                due.reschedule(started_s + pace.grace_s + at / pace.bytes_per_s)
-    except TimeoutError:
-        raise UnavailableError("a body came too slowly") from None
+    while True:
+        due_s = started_s + pace.grace_s + at / pace.bytes_per_s
+        if loop.time() >= due_s:
+            raise UnavailableError("a body came too slowly")
+        try:
+            async with asyncio.timeout_at(due_s):
+                await _end(request, take)
+            break
+        except TimeoutError:
+            pass  # what came meanwhile may have earned it more
     if at != size:
         raise MessageError(f"the body must have {size} bytes")
     if not hmac.compare_digest(hashed.digest(), digest):
         raise UnauthenticatedError("a body is not the one that was signed")
     return body
+
+
+async def _end(request: Request, take: Callable[[bytes], None]) -> None:
+    """Wait until the body is there; what is not diverted comes here."""
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        take(message.get("body", b""))
+        more = message.get("more_body", False)

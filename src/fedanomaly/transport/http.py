@@ -6,6 +6,7 @@ Uvicorn's protocol has an end for idle connections and for nothing else.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from fedanomaly.transport.failures import failure_of
 from fedanomaly.transport.wire import JSON
 
 MAX_CONNECTIONS = 1000
+INTAKE = "fedanomaly.intake"
+"""Extension of the ASGI scope: called with what shall take the rest of the body, piece by piece."""
 MAX_PIPELINED = 8
 """Requests that a client may send before the first is answered; ours send one. Uvicorn would queue any number."""
 MAX_HEADER_BYTES = 16 * 1024
@@ -38,6 +41,7 @@ class Http(HttpToolsProtocol):
 
     _header_bytes = 0
     _gets_on = _has_headers = _is_whole = False
+    _take: Callable[[bytes], None] | None = None
     _due: asyncio.TimerHandle | None = None
     _read_due: asyncio.TimerHandle | None = None
     _idle_since_s = 0.0
@@ -57,6 +61,7 @@ class Http(HttpToolsProtocol):
         """End with a connection."""
         self._expect(None)
         self._unset_read_due()
+        self._take = None
         super().connection_lost(exc)
 
     @property
@@ -82,8 +87,11 @@ class Http(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise MessageError("too many requests at once")  # ends in send_400_response
         self._has_headers = self._is_whole = False
+        self._take = None
         self._expect(self.head_timeout_s)
         super().on_message_begin()
+        extensions: Any = {INTAKE: self.divert}  # uvicorn knows extensions that are data alone
+        self.scope["extensions"] = extensions
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header line; not one that comes behind the body, when everything is checked."""
@@ -99,7 +107,23 @@ class Http(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._gets_on = True
-        super().on_body(body)
+        if self._take is not None and not self.is_idle:
+            self._take(body)
+        else:
+            super().on_body(body)
+
+    def divert(self, take: Callable[[bytes], None]) -> None:
+        """Hand the body of the request under way over as it comes, when its size is settled: `take` must not raise.
+
+        Else a body of a megabyte is copied twice more, and its task is woken for every piece.
+        """
+        if self.pipeline:
+            return  # the request that is read now is a later one
+        if self.cycle.body:
+            take(bytes(self.cycle.body))
+            self.cycle.body = bytearray()
+        self._take = take
+        self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         """End a request."""

@@ -43,8 +43,21 @@ def test_a_public_name_is_reached_from_the_package(name: str) -> None:
 
 def test_the_coordinator_loads_no_secret(of_coordinator: set[str]) -> None:
     assert "fedanomaly.coordinator" in of_coordinator
-    assert "fedanomaly.fhe.secret" not in of_coordinator
+    assert of_coordinator.isdisjoint({"fedanomaly.fhe.secret", "fedanomaly.fhe.tenant"})
     assert not {name for name in of_coordinator if name.startswith(("fedanomaly.node", "fedanomaly.simulation"))}
+
+
+SERVICE_SIDE = (
+    "api", "config", "exchange", "home", "metrics", "models", "prepared", "receiving", "release", "server", "service",
+    "slots", "wire",
+)  # fmt: skip
+
+
+def test_a_scoring_service_loads_nothing_that_encrypts_decrypts_or_trains() -> None:
+    loaded = loaded_by("\n".join(f"import fedanomaly.scoring.{name}" for name in SERVICE_SIDE))
+    assert "fedanomaly.fhe.scoring" in loaded
+    assert loaded.isdisjoint({"fedanomaly.fhe.tenant", "fedanomaly.fhe.secret", "sklearn"})
+    assert not {name for name in loaded if name.startswith(("fedanomaly.detectors", "fedanomaly.node"))}
 
 
 def test_the_coordinator_loads_no_detector(of_coordinator: set[str]) -> None:

@@ -69,6 +69,15 @@ def test_the_list_tells_what_a_tenant_needs(standing):
     assert (view.batch_bytes, view.answer_bytes) == (shape.batch_bytes, shape.answer_bytes)
 
 
+def test_a_batch_of_megabytes(served):
+    model, x = circuit(6, features=100, forms=20), readings(4096, 100)
+    exchange = served.exchange()
+    exchange.upload(model)
+    batch, key = served.tenant(model, exchange=exchange).encrypt(x)
+    scores = key.decrypt(exchange.answer(model.digest, batch, batch_id()))
+    np.testing.assert_allclose(scores, model.evaluate(x), rtol=TOLERANCE, atol=1e-3)
+
+
 def test_a_linear_model_with_several_outputs(served):
     model = circuit(5, features=4, forms=3, kind="linear")
     served.release(model, name="linear")

@@ -102,6 +102,22 @@ def test_what_was_begun_is_answered_once_it_goes_on(busy):
     assert busy.key.decrypt(body[64:]).shape == (5, 1)
 
 
+def test_requests_sent_ahead_do_not_mix_their_bodies(busy):
+    ids = [bytes([n]) * 16 for n in range(3)]
+    requests = [busy.signed("POST", batch_path(MODEL), frame(MODEL, busy.batch, each)) for each in ids]
+    with connect(busy) as connection:
+        ahead = b"".join(busy.head_of(request) + request.content for request in requests)
+        sender = threading.Thread(target=connection.sendall, args=(ahead,))
+        sender.start()
+        received = b""
+        while received.count(b"HTTP/1.1 200 ") < 3 or len(received) < 3 * 172_096:
+            piece = connection.recv(1 << 20)
+            assert piece, received[:300]
+            received += piece
+        sender.join(20)
+    assert [received.count(each) >= 1 for each in ids] == [True] * 3
+
+
 def test_a_body_that_only_trickles_gives_its_place_back(busy):
     busy.held.pace = Pace(grace_s=0.1, bytes_per_s=1 << 30)
     with ExitStack() as stack:
