@@ -259,6 +259,7 @@ def test_commands_are_listed_in_the_order_in_which_they_are_needed(fedanomaly):
         "explain",
         "coordinator",
         "node",
+        "scoring",
         "doctor",
         "schema",
         "data",

@@ -217,9 +217,8 @@ def test_a_signature_from_before_the_start_is_not_taken_but_may_be_renewed(ident
         check(RequestVerifier(FEDERATION, lambda _: True, clock), request)
 
 
-def test_one_member_cannot_fill_the_table_for_the_others(identity, stranger, clock, monkeypatch):
-    monkeypatch.setattr(module, "MAX_NONCES_OF_ONE_MEMBER", 3)
-    verifier = RequestVerifier(FEDERATION, lambda _: True, clock)
+def test_one_member_cannot_fill_the_table_for_the_others(identity, stranger, clock):
+    verifier = RequestVerifier(FEDERATION, lambda _: True, clock, max_nonces=3)
     for _ in range(3):
         check(verifier, signed(stranger))
     with pytest.raises(UnavailableError):

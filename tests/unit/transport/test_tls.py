@@ -144,7 +144,7 @@ def test_an_authority_vouches_for_its_hosts_alone(serve, tmp_path, monkeypatch):
 
     own = made(tmp_path / "own", "coordinator.example")
     with monkeypatch.context() as patched:  # what a thief of the authority's key would do
-        patched.setattr(certificates, "_hosts", lambda _: [certificates.host_of("localhost")])
+        patched.setattr(certificates, "hosts_of", lambda _: [certificates.host_of("localhost")])
         certificates.renew(own)
     assert read_certificate(own / SERVER).hosts == ("localhost",)
     with pytest.raises(CertificateError, match="may not vouch for localhost"):
