@@ -15,6 +15,9 @@ import "math"
 // that half of the scores are negative. Affine forms may be negative; there the
 // tenant checks events whose scores it knows.
 //
+// One case is left to the tenant: if all scores of a half lie beyond the range,
+// none turns negative. So it must know the score of one event in each half.
+//
 // A Polynomial has one score in a slot: z_t is real, |c_k| <= c_0, and c_(N/2) is
 // noise. A batch in which all scores lie beyond the range could wrap as one: every
 // score less the range is a score. So Encrypt wants one anchor, an empty place or
