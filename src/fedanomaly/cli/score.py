@@ -76,7 +76,7 @@ def score(
     $ fedanomaly score payments november.csv --evaluate --label is_fraud --json
     $ fedanomaly score payments november.csv --history october.csv
     $ fedanomaly score payments --evaluate
-    $ fedanomaly score payments november.csv --encrypted --service https://scoring.example
+    $ fedanomaly score payments nov.csv --encrypted --service https://a.example
     """
     from fedanomaly.cli.opened import OpenedModels
     from fedanomaly.node.home import Home

@@ -207,7 +207,8 @@ def test_a_file_is_scored_after_the_file_of_its_history(tmp_path):
     for name, part in (("earlier", table.slice(0, 300)), ("later", table.slice(300))):
         pq.write_table(part, tmp_path / f"{name}.parquet")
 
-    scored = _of_file(model, tmp_path / "later.parquet", None, tmp_path / "earlier.parquet")
+    later, earlier = tmp_path / "later.parquet", tmp_path / "earlier.parquet"
+    scored = _of_file(model, later, None, earlier, model.detector.anomaly_scores)
 
     np.testing.assert_array_equal(scored.scores, model.score(table)[300:])
 
