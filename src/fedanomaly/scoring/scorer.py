@@ -15,13 +15,16 @@ import numpy.typing as npt
 
 from fedanomaly.detectors import Detector
 from fedanomaly.errors import NotFoundError, RangeError, WrongAnswerError
-from fedanomaly.fhe.scoring import seed
+from fedanomaly.fhe.scoring import PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
 from fedanomaly.scoring import canaries
 from fedanomaly.scoring.bounds import Bounds
 from fedanomaly.scoring.in_process import Exchange
 from fedanomaly.scoring.wire import ID_BYTES
 from fedanomaly.types import Floats
+
+NEARLY = 0.99
+"""Of the range: noise may bring a batch beyond it that is so near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,8 @@ class EncryptedScorer:
         If the detector has no circuit.
     CapacityError
         If its weights are too large to be computed exactly.
+    WrongAnswerError
+        If the service says something else of the model than follows from it.
     """
 
     def __init__(
@@ -107,13 +112,19 @@ class EncryptedScorer:
         self._service = service
         self._n_canaries = n_canaries
         self._workers = workers or os.cpu_count() or 1
+        public = seed(service.federation, self._digest, service.tenant)
+        own = PreparedCircuit(self._circuit, public)
+        self._tenant = Tenant(own.shape, public, own.constants())
+        self._bounds = Bounds(self._circuit, own.shape)
+        self._padding = np.maximum(self._circuit.evaluate(np.zeros((1, self._circuit.features))), 0.0)[0]
         try:
             offer = service.offer(self._digest)
         except NotFoundError:
             service.upload(self._circuit)
             offer = service.offer(self._digest)
-        self._tenant = Tenant(offer.shape, seed(service.federation, self._digest, service.tenant), offer.constants)
-        self._bounds = Bounds(self._circuit, offer.shape)
+        # Its own word for the precision would widen the bounds that it is held to.
+        if (offer.shape, offer.constants) != (own.shape, own.constants()):
+            raise WrongAnswerError("the service computes this model otherwise than it is")
 
     @property
     def max_events(self) -> int:
@@ -207,11 +218,16 @@ class EncryptedScorer:
     def _halves(self, readings: Floats) -> _Part:
         """Return the outputs of a batch whose answer was refused, from smaller batches with smaller means."""
         outputs = self._circuit.evaluate(readings)
-        # What is wrong may look like what is out of range; the difference is seen here, in the clear.
-        if (np.maximum(outputs, 0.0).sum(axis=0) < self._tenant.shape.range * self.max_events / 2).all():
+        # What is wrong may look like what is out of range; the difference is seen here, in the clear. Empty
+        # places are events at the origin, and what is nearly out of range may be so by its noise.
+        limit, half = self._tenant.shape.range, self.max_events / 2
+        empty = self.max_events - len(readings)
+        means = (np.maximum(outputs, 0.0).sum(axis=0) + empty * self._padding) / half
+        if (means < NEARLY * limit).all():
             raise WrongAnswerError("the service's scores are not those of this model")
-        if len(readings) == 1:
-            return _Part(outputs, batches=1, local=1)
+        # Smaller batches have more empty places: no help where these alone are out of range.
+        if len(readings) == 1 or (2.0 * self._padding >= NEARLY * limit).any():
+            return _Part(outputs, batches=1, local=len(readings))
         middle = len(readings) // 2
         first, second = self._part(readings[:middle]), self._part(readings[middle:])
         return _Part(

@@ -1,17 +1,19 @@
 """Scores of any number of events, by a service that sees ciphertexts only."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fedanomaly.detectors import HBOS, Mahalanobis, from_params
+from fedanomaly.detectors import HBOS, GaussianMixture, Mahalanobis, from_params
 from fedanomaly.detectors.rehearsal import sample, taught
 from fedanomaly.errors import ConfigError, DataError, NotFoundError, WrongAnswerError
 from fedanomaly.fhe.tenant import BatchKey
 from fedanomaly.scoring import EncryptedScorer, InProcess
 from fedanomaly.scoring.canaries import drawn
+from fedanomaly.scoring.wire import Offer
 
 RNG = np.random.default_rng(5)
 ROWS = RNG.normal(size=(9_000, 4)) @ RNG.normal(size=(4, 4))
@@ -137,6 +139,29 @@ def test_what_no_batch_can_hold_is_scored_in_smaller_ones_or_here(events):
     assert ((scored.lower <= wanted * (1 + 1e-9)) & (wanted <= scored.upper * (1 + 1e-9))).all()
     assert scored.local <= 1
     assert scored.batches > (events > 1)
+
+
+def test_a_model_whose_empty_places_are_out_of_range_is_scored_here():
+    """Tight components far apart: the origin, and each component's events for the other, are far out of range."""
+    tight = RNG.normal(size=(2_000, 2)) / 100
+    detector = GaussianMixture(n_components=2).fit(np.vstack([tight - 3, tight + 3]))
+    rows = np.vstack([tight[:5] - 3, tight[:5] + 3, [[0.0, 0.0]]])
+    scored, local = EncryptedScorer(detector, InProcess()).score(rows), detector.anomaly_scores(rows)
+    assert scored.local == len(rows)
+    assert np.allclose(scored.scores, local, rtol=1e-9)
+
+
+@pytest.mark.parametrize("bend", ["weight_bits", "constants"])
+def test_a_service_that_describes_the_model_otherwise_is_refused(bend):
+    class Vague(InProcess):
+        def offer(self, digest):
+            offer = super().offer(digest)
+            if bend == "constants":
+                return Offer(offer.shape, bytes(len(offer.constants)))
+            return Offer(dataclasses.replace(offer.shape, weight_bits=4), offer.constants)
+
+    with pytest.raises(WrongAnswerError):
+        EncryptedScorer(DETECTOR, Vague())
 
 
 def test_an_attack_on_all_events_of_a_batch_is_scored():
