@@ -59,8 +59,8 @@ type BatchKey struct {
 }
 
 // Encrypt encrypts up to Events rows, readings [row][feature] of at most
-// MaxReading, into out and returns the key of the answer. On an error out is
-// cleared. A full batch for a Polynomial needs an ordinary event: see range.go.
+// MaxReading, into out and returns the key of the answer. On an error nothing is
+// written. A full batch for a Polynomial needs an ordinary event: see range.go.
 func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	n := len(rows) / t.Features
 	if n*t.Features != len(rows) || n < 1 || n > Events {

@@ -58,6 +58,9 @@ class Remote:
         return scored.scores
 
     def facts(self) -> dict[str, int]:
-        """End the conversation; return batches, bytes, rows scored here, and rows too near the threshold to tell."""
-        self._exchange.close()
+        """Return batches, bytes, rows scored here, and rows too near the threshold to tell."""
         return dict(self._facts)
+
+    def close(self) -> None:
+        """End the conversation."""
+        self._exchange.close()

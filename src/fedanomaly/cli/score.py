@@ -102,6 +102,7 @@ def score(
         "outliers": int((scores > opened.threshold).sum()),
     }
     if remote is not None:
+        remote.close()
         told["encrypted"] = remote.facts()
     if evaluate and scored.labels is not None:
         from fedanomaly.cli.evaluation import evaluate as figures
