@@ -9,7 +9,8 @@ import pytest
 
 from fedanomaly.detectors import PCA, Mahalanobis
 from fedanomaly.errors import FedAnomalyError
-from tests.unit.scoring.conftest import MODEL, batch_id, circuit, readings
+from fedanomaly.scoring import EncryptedScorer, HttpExchange
+from tests.unit.scoring.conftest import MODEL, batch_id, circuit, readings, serve
 
 TOLERANCE = 5e-4
 
@@ -34,6 +35,17 @@ def test_a_detector_scores_remotely_as_locally(served, detector):
     got = key.decrypt(exchange.answer(model.digest, batch, batch_id()))
     scores = detector._scorer.combined(got, prepared)
     np.testing.assert_allclose(scores, detector.anomaly_scores(x), rtol=5e-3, atol=5e-3)
+
+
+def test_a_scorer_uses_the_model_that_was_released(service, monkeypatch):
+    x = np.random.default_rng(1).normal(size=(9_000, 4))
+    detector = Mahalanobis().fit(x)
+    service.release(detector.circuit().balanced()[0])
+    monkeypatch.setattr(HttpExchange, "upload", None)
+    with serve(service):
+        scored = EncryptedScorer(detector, service.exchange()).score(x)
+    np.testing.assert_allclose(scored.scores, detector.anomaly_scores(x), rtol=TOLERANCE, atol=TOLERANCE)
+    assert (scored.batches, scored.local) == (3, 0)
 
 
 def test_two_tenants_and_many_threads_get_their_own_scores(standing):
