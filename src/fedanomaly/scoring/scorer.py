@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -112,6 +112,7 @@ class EncryptedScorer:
         self._service = service
         self._n_canaries = n_canaries
         self._workers = workers or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._workers, "encrypted-scoring")
         public = seed(service.federation, self._digest, service.tenant)
         own = PreparedCircuit(self._circuit, public)
         self._tenant = Tenant(own.shape, public, own.constants())
@@ -150,47 +151,67 @@ class EncryptedScorer:
         WrongAnswerError
             If the service answers with something else than this model's scores.
         """
-        readings = self._detector.readings(X)
-        encrypted = readings / self._divisors
         parts = []
-        for part in self._parts(encrypted):
+        for part in self._parts(self._detector.checked(X)):
             parts.append(part)
             if progress:
-                progress(len(part.outputs))
-        outputs = np.concatenate([part.outputs for part in parts] or [np.empty((0, self._circuit.outputs))])
-        errors = self._bounds.of(encrypted, outputs)
-        combined = self._scorer.combined
+                progress(len(part.scores))
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[Scored]) -> Scored:
+        """Return the scores of several batches as one."""
+        scores, lower, upper = (
+            np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
+            for name in ("scores", "lower", "upper")
+        )
+        batches, local = (sum(getattr(part, name) for part in parts) for name in ("batches", "local"))
         shape = self._tenant.shape
-        batches = sum(part.batches for part in parts)
         return Scored(
-            scores=combined(outputs, readings),
-            lower=combined(outputs - errors, readings),
-            upper=combined(outputs + errors, readings),
+            scores=scores,
+            lower=lower,
+            upper=upper,
             threshold=-self._detector.offset_,
             batches=batches,
-            local=sum(part.local for part in parts),
+            local=local,
             bytes_up=batches * shape.batch_bytes,
             bytes_down=batches * shape.answer_bytes,
         )
 
-    def _parts(self, readings: Floats) -> Iterator[_Part]:
-        """Yield the outputs batch by batch, in order; a few are under way at a time, so memory stays flat."""
-        starts = range(0, len(readings), self.max_events)
-        if len(starts) <= 1:
-            yield from (self._part(readings[start : start + self.max_events]) for start in starts)
+    def _parts(self, rows: Floats) -> Iterator[Scored]:
+        """Yield the scores batch by batch, in order; a few are under way at a time, so memory stays flat."""
+        batches = (rows[start : start + self.max_events] for start in range(0, len(rows), self.max_events))
+        if len(rows) <= self.max_events:
+            yield from map(self._batch, batches)
             return
-        with ThreadPoolExecutor(self._workers, "encrypted-scoring") as pool:
-            under_way: deque[Future[_Part]] = deque()
-            try:
-                for start in starts:
-                    under_way.append(pool.submit(self._part, readings[start : start + self.max_events]))
-                    if len(under_way) > self._workers:
-                        yield under_way.popleft().result()
-                while under_way:
+        under_way: deque[Future[Scored]] = deque()
+        try:
+            for batch in batches:
+                under_way.append(self._pool.submit(self._batch, batch))
+                if len(under_way) > self._workers:
                     yield under_way.popleft().result()
-            finally:
-                for future in under_way:
-                    future.cancel()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def _batch(self, rows: Floats) -> Scored:
+        """Return the scores of as many rows as a batch holds."""
+        readings = self._scorer.readings(rows)
+        encrypted = readings / self._divisors
+        part = self._part(encrypted)
+        errors = self._bounds.of(encrypted, part.outputs)
+        combined, shape = self._scorer.combined, self._tenant.shape
+        return Scored(
+            scores=combined(part.outputs, readings),
+            lower=combined(part.outputs - errors, readings),
+            upper=combined(part.outputs + errors, readings),
+            threshold=-self._detector.offset_,
+            batches=part.batches,
+            local=part.local,
+            bytes_up=part.batches * shape.batch_bytes,
+            bytes_down=part.batches * shape.answer_bytes,
+        )
 
     def _part(self, readings: Floats) -> _Part:
         """Return the outputs of one batch; of parts of it, where their mean leaves the range."""
