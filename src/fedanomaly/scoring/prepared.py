@@ -35,9 +35,9 @@ def prepare(model: Model, federation: bytes, tenant: bytes) -> Prepared:
     """Compute what depends on a model and a tenant; some ten milliseconds of one core."""
     circuit = PreparedCircuit(model.circuit, seed(federation, model.digest, tenant))
     shape = circuit.shape
-    # The engine keeps, for each form, two products with the public polynomials; a polynomial has the words
-    # of one reading of a batch. The constants are there twice.
-    products = 2 * len(model.circuit.bias) * (shape.batch_bytes // shape.features)
+    # The engine keeps, for each form, its product with the public polynomials, of as many words as one reading of
+    # a batch. The constants are there twice.
+    products = len(model.circuit.bias) * (shape.batch_bytes // shape.features)
     return Prepared(circuit, circuit.constants(), products + 2 * shape.constant_bytes + model.circuit.weights.nbytes)
 
 
