@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.unit.coordinator.conftest import Identity
 
 from fedanomaly.detectors import Mahalanobis
 from fedanomaly.errors import FedAnomalyError, KeystoreError
 from fedanomaly.features import Column, Schema
+from fedanomaly.fhe.scoring import Shape
 from fedanomaly.node.keystore import Cost, Keystore
 from fedanomaly.protocol import Envelope, Settings
 from fedanomaly.protocol.messages import KINDS
 from fedanomaly.protocol.relations import Relation, read_relations, write_relations
+from fedanomaly.scoring.release import Release, make_release, read_release
+from fedanomaly.scoring.wire import FrameHead, Offer
 from fedanomaly.simulation.federation import Federation, Party
 from fedanomaly.simulation.simulate import ArrayLearner, matrix_schema, request_for
 from fedanomaly.transport import Invitation, error_of
@@ -31,7 +35,7 @@ from fedanomaly.transport.wire import (
     encode,
     parse_digest,
 )
-from fedanomaly.types import State
+from fedanomaly.types import Circuit, State
 
 BOUNDED = settings(max_examples=int(os.environ.get("FEDANOMALY_EXAMPLES", "25")), deadline=None)
 PASSPHRASE = "four words nobody said"
@@ -210,3 +214,76 @@ def test_names_of_blobs(text):
     except FedAnomalyError:
         return
     assert digest.hex() == text
+
+
+CIRCUITS = (
+    Circuit("quadratic", (2, 1), np.array([[1.0, -0.5], [0.0, 2.0], [0.25, 0.0]]), np.array([0.0, -1.5, 3.0])),
+    Circuit("linear", (1,), np.array([[1.0, -0.5, 1e-3]]), np.array([0.5])),
+)
+
+
+@BOUNDED
+@given(bent([circuit.to_bytes() for circuit in CIRCUITS]))
+def test_circuits(data):
+    round_trips(Circuit.from_bytes, data)
+
+
+@pytest.mark.parametrize("direction", ["batch", "answer"])
+@BOUNDED
+@given(data=st.data())
+def test_heads_of_frames(direction, data):
+    head = FrameHead(direction=direction, digest=b"d" * 32, batch_id=b"i" * 16, size=49_152)
+    raw = data.draw(bent([head.to_bytes()]))
+    round_trips(lambda raw: FrameHead.from_bytes(raw, direction), raw)
+    other = {"batch": "answer", "answer": "batch"}[direction]
+    with pytest.raises(FedAnomalyError):
+        FrameHead.from_bytes(head.to_bytes(), other)
+
+
+@cache
+def offered():
+    """Return offers as bytes, with what they must fit."""
+    shapes = [Shape("linear", 3, 1, 15), Shape("quadratic", 2, 2, 9)]
+    return [Offer(shape, bytes(shape.constant_bytes)).to_bytes(b"d" * 32) for shape in shapes]
+
+
+@BOUNDED
+@given(data=st.data())
+def test_offers(data):
+    raw = data.draw(bent(offered()))
+    try:
+        read = Offer.from_bytes(raw, b"d" * 32)
+    except FedAnomalyError:
+        return
+    assert read.to_bytes(b"d" * 32) == raw
+    assert len(read.constants) == read.shape.constant_bytes
+    with pytest.raises(FedAnomalyError):
+        Offer.from_bytes(raw, b"e" * 32)
+
+
+@cache
+def released():
+    """Return a release, its file, and the keys of its two signers."""
+    release = Release(federation=b"f" * 32, name="payments", version=3, circuit=CIRCUITS[0])
+    signers = [Identity(), Identity()]
+    return release, make_release(release, signers), [signer.public_key for signer in signers]
+
+
+@BOUNDED
+@given(data=st.data())
+def test_what_is_released(data):
+    round_trips(Release.from_bytes, data.draw(bent([released()[0].to_bytes()])))
+
+
+@BOUNDED
+@given(data=st.data())
+def test_a_bent_release_file_is_refused(data):
+    release, file, keys = released()
+    raw = data.draw(bent([file]))
+    try:
+        read = read_release(raw, federation=b"f" * 32, releasers=keys)
+    except FedAnomalyError:
+        return
+    # What is left is a release with fewer signatures, of the same model.
+    assert read.to_bytes() == release.to_bytes()
+    assert raw == file or len(raw) < len(file)
