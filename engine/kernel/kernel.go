@@ -5,7 +5,8 @@
 // bits.
 package kernel
 
-// #cgo CFLAGS: -O3 -std=gnu11
+// #cgo CFLAGS: -std=gnu11
+// #cgo !asan CFLAGS: -O3
 // #include "kernel.h"
 import "C"
 

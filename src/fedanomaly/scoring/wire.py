@@ -30,7 +30,7 @@ FRAME_VERSION = 1
 HEAD_BYTES = 64
 ID_BYTES = 16
 MAX_LIST_BYTES = 4 * 1024 * 1024
-MAX_INTEGER = 2**31
+MAX_INTEGER = 2**31 - 1
 """Of what describes a shape; far above all that the engine takes."""
 _HEAD = struct.Struct("<4sI32s16sQ")
 _MAGIC = {"batch": b"FASB", "answer": b"FASA"}
