@@ -48,8 +48,12 @@ class Deaths:
         """Put another model in the place of the released one."""
         self.service.release(MODEL, version=2)
         (self.service.home.models_path / RELEASED).unlink(missing_ok=True)
+        before = self._reloads()
         self._ran.send_signal(signal.SIGHUP)
-        until(lambda: self.lines()[-1]["event"] == "reloaded")
+        until(lambda: self._reloads() > before)
+
+    def _reloads(self):
+        return [line["event"] for line in self.lines()].count("reloaded")
 
     def close(self):
         self._stack.close()
