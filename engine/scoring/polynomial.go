@@ -42,7 +42,7 @@ type polynomial struct {
 }
 
 // mixBits checks a layer and returns the largest scale of Mix with which rows stay
-// exact and ordinary events in range; norm is that of the forms.
+// exact and an empty place in range; norm is that of the forms.
 func (l Literal) mixBits(norm float64) (int, error) {
 	layer, hidden := l.Layer, len(l.Bias)
 	rows := l.Features
@@ -68,7 +68,7 @@ func (l Literal) mixBits(norm float64) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if mixed*math.Exp2(float64(b))+direct*scale <= room(hidden+1) && l.anchorScore() <= limit {
+		if mixed*math.Exp2(float64(b))+direct*scale <= room(hidden+1) && l.ofOrigin() <= limit {
 			return b, nil
 		}
 	}

@@ -32,7 +32,7 @@ const (
 	Polynomial Kind = 3
 )
 
-// Events is how many events a batch holds.
+// Events is how many places for events a batch has; see Shape.Events.
 const Events = 1 << 12
 
 const (
@@ -147,6 +147,15 @@ func (s Shape) check() error {
 		return fault.Parameters
 	}
 	return nil
+}
+
+// Events is how many events a batch holds. A Polynomial leaves the last place
+// empty: range.go says why.
+func (s Shape) Events() int {
+	if s.Kind == Polynomial {
+		return Events - 1
+	}
+	return Events
 }
 
 // scale is what a score of 1 is in an answer.
