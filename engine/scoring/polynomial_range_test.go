@@ -121,7 +121,9 @@ func TestFarEventsNeverMakeAWrongPolynomial(t *testing.T) {
 			}
 		}
 	}
-	t.Log(accepted); t.Log(accepted); if accepted < batches/10 || accepted > batches*9/10 {
+	t.Log(accepted)
+	t.Log(accepted)
+	if accepted < batches/10 || accepted > batches*9/10 {
 		t.Errorf("%d of %d were accepted: the test does not reach both sides", accepted, batches)
 	}
 }

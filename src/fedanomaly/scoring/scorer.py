@@ -18,7 +18,7 @@ from fedanomaly.errors import NotFoundError, RangeError, WrongAnswerError
 from fedanomaly.fhe.scoring import PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
 from fedanomaly.scoring import canaries
-from fedanomaly.scoring.bounds import Bounds
+from fedanomaly.scoring.bounds import bounds_of
 from fedanomaly.scoring.in_process import Exchange
 from fedanomaly.scoring.wire import ID_BYTES
 from fedanomaly.types import Floats
@@ -115,7 +115,7 @@ class EncryptedScorer:
         public = seed(service.federation, self._digest, service.tenant)
         own = PreparedCircuit(self._circuit, public)
         self._tenant = Tenant(own.shape, public, own.constants())
-        self._bounds = Bounds(self._circuit, own.shape)
+        self._bounds = bounds_of(self._circuit, own.shape)
         self._padding = np.maximum(self._circuit.evaluate(np.zeros((1, self._circuit.features))), 0.0)[0]
         try:
             offer = service.offer(self._digest)
@@ -220,7 +220,7 @@ class EncryptedScorer:
         outputs = self._circuit.evaluate(readings)
         # What is wrong may look like what is out of range; the difference is seen here, in the clear. Empty
         # places are events at the origin, and what is nearly out of range may be so by its noise.
-        limit, half = self._tenant.shape.range, self.max_events / 2
+        limit, shape = self._tenant.shape.range, self._tenant.shape
         empty = self.max_events - len(readings)
         means = (np.maximum(outputs, 0.0).sum(axis=0) + empty * self._padding) / half
         if (means < NEARLY * limit).all():
