@@ -22,7 +22,8 @@ import "math"
 // noise. A batch in which all scores lie beyond the range could wrap as one: every
 // score less the range is a score. So its last place stays empty, and Prepare
 // takes a scale at which the score of an empty place is in range: if c_0 has
-// wrapped, that one is negative.
+// wrapped, that one comes out below minus the range. Nothing nearer to 0 is
+// refused: noise has an imaginary part, whose square is negative.
 func (t *Tenant) decode(s *scratch, scores []float64) bool {
 	p, scale := t.preset, t.scale()
 	slots := p.slots
@@ -57,10 +58,11 @@ func (t *Tenant) decode(s *scratch, scores []float64) bool {
 			scores[i+slots] = imag(z)
 		}
 	}
-	if t.Kind != Linear && least < -negative*(1+math.Abs(s.values[0]+s.values[slots])/scale) {
-		return false
+	lowest := -negative * (1 + math.Abs(s.values[0]+s.values[slots])/scale)
+	if t.Kind == Polynomial {
+		lowest = -most / scale / 2
 	}
-	return true
+	return t.Kind == Linear || least >= lowest
 }
 
 const (

@@ -109,16 +109,6 @@ class Detector(Scoring, metaclass=ABCMeta):
             )
         return self._scorer
 
-    def readings(self, X: npt.ArrayLike) -> Floats:
-        """Return rows as the circuit takes them: in robust deviations, at most 64 from 0.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows; NaN is a missing reading.
-        """
-        return self.encryptable().readings(self._checked(X))
-
     def all_stages(self) -> tuple[Stage | LabelledStage, ...]:
         """Return every stage of a job, in order; the threshold is the last."""
         threshold = Threshold(lambda X, state: state.once(type(self), lambda: self.derive(state)).scores(X))
@@ -331,7 +321,7 @@ class Detector(Scoring, metaclass=ABCMeta):
         """
         from fedanomaly.detectors.refresh import Refresh  # noqa: PLC0415 - which needs this module
 
-        rows = self._checked(X)
+        rows = self.checked(X)
         return self.with_state(learnt(Refresh(self, self.state_, keep), rows), getattr(self, "feature_names_in_", None))
 
     def resettled(self, X: npt.ArrayLike, **params: Any) -> Self:  # noqa: ANN401 - as for the constructor
@@ -364,7 +354,7 @@ class Detector(Scoring, metaclass=ABCMeta):
         """
         from fedanomaly.detectors.resettling import resettled  # noqa: PLC0415 - which needs this module
 
-        rows = self._checked(X)
+        rows = self.checked(X)
         return cast("Self", resettled(self, rows, params))
 
     def fit_batches(self, batches: Callable[[], Iterable[Any]]) -> Self:

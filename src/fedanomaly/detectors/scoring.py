@@ -53,7 +53,7 @@ class Scoring(OutlierMixin, BaseEstimator):
         -------
         float64 array of shape (n_samples,)
         """
-        rows = self._checked(X)
+        rows = self.checked(X)
         return self._scorer.scores(rows)
 
     def explain(self, X: npt.ArrayLike) -> Floats:
@@ -64,7 +64,7 @@ class Scoring(OutlierMixin, BaseEstimator):
         float64 array of shape (n_samples, n_features)
             Rows add up to `anomaly_scores`, but for rounding.
         """
-        rows = self._checked(X)
+        rows = self.checked(X)
         return self._scorer.shares(rows)
 
     def reasons(
@@ -98,7 +98,7 @@ class Scoring(OutlierMixin, BaseEstimator):
         ShapeError
             If there is not one name for every column.
         """
-        rows = self._checked(X)
+        rows = self.checked(X)
         names = getattr(self, "feature_names_in_", None) if feature_names is None else feature_names
         return sentences(self.state_, rows, self._scorer.shares(rows), names, most=most, logged=logged)
 
@@ -131,7 +131,21 @@ class Scoring(OutlierMixin, BaseEstimator):
         """Return -1 for outliers and +1 for inliers."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def _checked(self, X: npt.ArrayLike) -> Floats:
+    def checked(self, X: npt.ArrayLike) -> Floats:
+        """Return rows as an array, if they are ones that this detector scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, none is fine; NaN is a missing reading.
+
+        Raises
+        ------
+        ShapeError
+            If they have other columns than those that it learnt.
+        DataError
+            If a reading is infinite.
+        """
         check_is_fitted(self, "state_")
         if self._knows_names or (hasattr(self, "feature_names_in_") and hasattr(X, "__dataframe__")):
             return self._validated(X, reset=False, ensure_min_samples=0)

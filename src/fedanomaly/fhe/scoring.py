@@ -13,6 +13,7 @@ import os
 import weakref
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -83,37 +84,35 @@ class Shape:
     @property
     def events(self) -> int:
         """Most events of a batch."""
-        return self._facts()[3]
+        return self._facts[0][3]
 
     @property
     def batch_bytes(self) -> int:
         """Size of an encrypted batch, however many events it holds."""
-        return self._facts()[0] * WORD_BYTES
+        return self._facts[0][0] * WORD_BYTES
 
     @property
     def answer_bytes(self) -> int:
         """Size of an answer."""
-        return self._facts()[1] * WORD_BYTES
+        return self._facts[0][1] * WORD_BYTES
 
     @property
     def constant_bytes(self) -> int:
         """Size of what is the same in every answer and sent once."""
-        return self._facts()[2] * WORD_BYTES
+        return self._facts[0][2] * WORD_BYTES
 
     @property
     def range(self) -> float:
         """Largest sum of the outputs of a batch's places, over `sharing`; more is an error."""
-        return self._shape()[1]
+        return self._facts[1]
 
     @property
     def sharing(self) -> int:
-        """Places that are coded in one another: all of a polynomial's batch, a half of any other."""
+        """Places that are coded in one another: all of a polynomial's batch, half of any other."""
         return PLACES if self.kind == "polynomial" else PLACES // 2
 
-    def _facts(self) -> tuple[int, ...]:
-        return self._shape()[0]
-
-    def _shape(self) -> tuple[tuple[int, ...], float]:
+    @cached_property
+    def _facts(self) -> tuple[tuple[int, ...], float]:
         words, limit = ffi.new("int64_t[4]"), ffi.new("double *")
         call("fa_shape", KINDS[self.kind], self.features, self.outputs, self.weight_bits, words, limit)
         return tuple(words), float(limit[0])

@@ -7,7 +7,6 @@ asks, is there a place, may it use the model; only then is its body read.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
@@ -15,15 +14,15 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from starlette.types import Receive, Scope, Send
 
 from fedanomaly.errors import CapacityError, FedAnomalyError, MessageError
+from fedanomaly.scoring.batches import Batches
 from fedanomaly.scoring.home import Home
 from fedanomaly.scoring.metrics import Metrics
 from fedanomaly.scoring.models import Model
 from fedanomaly.scoring.receiving import receive, stated_length
 from fedanomaly.scoring.service import RESCAN_S, ScoringService
-from fedanomaly.scoring.wire import HEAD_BYTES, FrameHead, Offer, frame_bytes
+from fedanomaly.scoring.wire import Offer
 from fedanomaly.transport.answers import add_failures
 from fedanomaly.transport.gate import Gate
 from fedanomaly.transport.metrics import CONTENT_TYPE
@@ -109,36 +108,6 @@ async def constants(service: Running, caller: Signed, model: Named) -> Response:
     return Response(Offer(ready.circuit.shape, ready.constants).to_bytes(model.digest), media_type=OCTETS)
 
 
-@tenant_routes.post("/{digest}/batches", dependencies=[Depends(place_of)])
-async def score(service: Running, caller: Signed, model: Named, request: Request) -> Response:
-    """Answer an encrypted batch."""
-    started_s = time.perf_counter()
-    size = frame_bytes(model.shape)
-    if stated_length(request) != size:
-        raise MessageError(f"a batch for this model has {size} bytes with its head")
-    ready = await service.ready(caller.member, model)
-    body = memoryview(await receive(request, size, caller.content_digest, pace=service.pace))
-    service.metrics.add("fedanomaly_received_bytes_total", size)
-    frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
-    if frame.digest != model.digest or frame.size != size - HEAD_BYTES:
-        raise MessageError("the batch is one for another model")
-    answer = await service.score(ready, body[HEAD_BYTES:])
-    head = FrameHead(direction="answer", digest=model.digest, batch_id=frame.batch_id, size=len(answer))
-    service.metrics.observe("fedanomaly_scoring_batch_seconds", time.perf_counter() - started_s)
-    return Answer(b"".join((head.to_bytes(), answer)), media_type=OCTETS)
-
-
-class Answer(Response):
-    """An answer that counts as sent once the client has read all but the end of it: until then it has a place."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        _ = scope, receive
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})  # waits while the connection is full
-
-
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Keep a service, and an eye on its folder, for as long as the application runs."""
@@ -178,6 +147,7 @@ def create_app(folder: FilePath) -> FastAPI:
     app.state.metrics = Metrics()
     app.include_router(open_routes)
     app.include_router(tenant_routes)
+    app.add_middleware(Batches)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     add_failures(app)
     return app

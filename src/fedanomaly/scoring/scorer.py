@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fedanomaly.detectors import Detector
 from fedanomaly.errors import NotFoundError, RangeError, WrongAnswerError
-from fedanomaly.fhe.scoring import PreparedCircuit, seed
+from fedanomaly.fhe.scoring import PLACES, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
 from fedanomaly.scoring import canaries
 from fedanomaly.scoring.bounds import bounds_of
@@ -112,6 +112,7 @@ class EncryptedScorer:
         self._service = service
         self._n_canaries = n_canaries
         self._workers = workers or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._workers, "encrypted-scoring")
         public = seed(service.federation, self._digest, service.tenant)
         own = PreparedCircuit(self._circuit, public)
         self._tenant = Tenant(own.shape, public, own.constants())
@@ -150,47 +151,67 @@ class EncryptedScorer:
         WrongAnswerError
             If the service answers with something else than this model's scores.
         """
-        readings = self._detector.readings(X)
-        encrypted = readings / self._divisors
         parts = []
-        for part in self._parts(encrypted):
+        for part in self._parts(self._detector.checked(X)):
             parts.append(part)
             if progress:
-                progress(len(part.outputs))
-        outputs = np.concatenate([part.outputs for part in parts] or [np.empty((0, self._circuit.outputs))])
-        errors = self._bounds.of(encrypted, outputs)
-        combined = self._scorer.combined
+                progress(len(part.scores))
+        return self._joined(parts)
+
+    def _joined(self, parts: Sequence[Scored]) -> Scored:
+        """Return the scores of several batches as one."""
+        scores, lower, upper = (
+            np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
+            for name in ("scores", "lower", "upper")
+        )
+        batches, local = (sum(getattr(part, name) for part in parts) for name in ("batches", "local"))
         shape = self._tenant.shape
-        batches = sum(part.batches for part in parts)
         return Scored(
-            scores=combined(outputs, readings),
-            lower=combined(outputs - errors, readings),
-            upper=combined(outputs + errors, readings),
+            scores=scores,
+            lower=lower,
+            upper=upper,
             threshold=-self._detector.offset_,
             batches=batches,
-            local=sum(part.local for part in parts),
+            local=local,
             bytes_up=batches * shape.batch_bytes,
             bytes_down=batches * shape.answer_bytes,
         )
 
-    def _parts(self, readings: Floats) -> Iterator[_Part]:
-        """Yield the outputs batch by batch, in order; a few are under way at a time, so memory stays flat."""
-        starts = range(0, len(readings), self.max_events)
-        if len(starts) <= 1:
-            yield from (self._part(readings[start : start + self.max_events]) for start in starts)
+    def _parts(self, rows: Floats) -> Iterator[Scored]:
+        """Yield the scores batch by batch, in order; a few are under way at a time, so memory stays flat."""
+        batches = (rows[start : start + self.max_events] for start in range(0, len(rows), self.max_events))
+        if len(rows) <= self.max_events:
+            yield from map(self._batch, batches)
             return
-        with ThreadPoolExecutor(self._workers, "encrypted-scoring") as pool:
-            under_way: deque[Future[_Part]] = deque()
-            try:
-                for start in starts:
-                    under_way.append(pool.submit(self._part, readings[start : start + self.max_events]))
-                    if len(under_way) > self._workers:
-                        yield under_way.popleft().result()
-                while under_way:
+        under_way: deque[Future[Scored]] = deque()
+        try:
+            for batch in batches:
+                under_way.append(self._pool.submit(self._batch, batch))
+                if len(under_way) > self._workers:
                     yield under_way.popleft().result()
-            finally:
-                for future in under_way:
-                    future.cancel()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def _batch(self, rows: Floats) -> Scored:
+        """Return the scores of as many rows as a batch holds."""
+        readings = self._scorer.readings(rows)
+        encrypted = readings / self._divisors
+        part = self._part(encrypted)
+        errors = self._bounds.of(encrypted, part.outputs)
+        combined, shape = self._scorer.combined, self._tenant.shape
+        return Scored(
+            scores=combined(part.outputs, readings),
+            lower=combined(part.outputs - errors, readings),
+            upper=combined(part.outputs + errors, readings),
+            threshold=-self._detector.offset_,
+            batches=part.batches,
+            local=part.local,
+            bytes_up=part.batches * shape.batch_bytes,
+            bytes_down=part.batches * shape.answer_bytes,
+        )
 
     def _part(self, readings: Floats) -> _Part:
         """Return the outputs of one batch; of parts of it, where their mean leaves the range."""
@@ -220,13 +241,13 @@ class EncryptedScorer:
         outputs = self._circuit.evaluate(readings)
         # What is wrong may look like what is out of range; the difference is seen here, in the clear. Empty
         # places are events at the origin, and what is nearly out of range may be so by its noise.
-        limit, shape = self._tenant.shape.range, self._tenant.shape
-        empty = self.max_events - len(readings)
-        means = (np.maximum(outputs, 0.0).sum(axis=0) + empty * self._padding) / half
-        if (means < NEARLY * limit).all():
+        shape = self._tenant.shape
+        limit, empty = NEARLY * shape.range, PLACES - len(readings)
+        means = (np.maximum(outputs, 0.0).sum(axis=0) + empty * self._padding) / shape.sharing
+        if (means < limit).all():
             raise WrongAnswerError("the service's scores are not those of this model")
         # Smaller batches have more empty places: no help where these alone are out of range.
-        if len(readings) == 1 or (2.0 * self._padding >= NEARLY * limit).any():
+        if len(readings) == 1 or (PLACES / shape.sharing * self._padding >= limit).any():
             return _Part(outputs, batches=1, local=len(readings))
         middle = len(readings) // 2
         first, second = self._part(readings[:middle]), self._part(readings[middle:])

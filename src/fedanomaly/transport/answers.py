@@ -30,14 +30,19 @@ def _failed(error: FedAnomalyError, code: int | None = None) -> Response:
     return Response(msgspec.json.encode(failure), code or status_of(error), headers, JSON)
 
 
-async def _on_our_error(request: Request, error: Any) -> Response:  # noqa: ANN401
+def refusal(request: Request, error: FedAnomalyError) -> Response:
+    """Return the answer to a request that is refused, and count it."""
     request.state.error = str(error)
     request.app.state.metrics.count("fedanomaly_refusals_total", code=error.code)
     return _failed(error)
 
 
+async def _on_our_error(request: Request, error: Any) -> Response:  # noqa: ANN401
+    return refusal(request, error)
+
+
 async def _on_invalid(request: Request, _error: Any) -> Response:  # noqa: ANN401
-    return await _on_our_error(request, MessageError("a parameter of the request is missing or out of range"))
+    return refusal(request, MessageError("a parameter of the request is missing or out of range"))
 
 
 async def _on_http_error(request: Request, error: Any) -> Response:  # noqa: ANN401

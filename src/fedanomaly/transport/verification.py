@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from http_message_signatures.algorithms import ED25519  # pyright: ignore[reportPrivateImportUsage] - its public name
 from http_message_signatures.exceptions import HTTPMessageSignaturesException
 from http_message_signatures.resolvers import HTTPSignatureKeyResolver
 from http_message_signatures.signatures import HTTPMessageVerifier
 from starlette.requests import Request
 
 from fedanomaly.errors import MessageError, UnauthenticatedError, UnavailableError
-from fedanomaly.transport.signing import ALGORITHM, COMPONENTS, tag_of
+from fedanomaly.transport.signing import COMPONENTS, tag_of
 from fedanomaly.transport.wire import parse_digest
 
 MAX_AGE_S = 60
@@ -123,7 +124,7 @@ class RequestVerifier:
         # that time are not taken any more.
         self._started_at = math.floor(clock())
         self._nonces = NonceTable(max_nonces)
-        self._library = _Library(clock, signature_algorithm=ALGORITHM, key_resolver=_Members(is_member))
+        self._library = _Library(clock, signature_algorithm=ED25519, key_resolver=_Members(is_member))
 
     async def __call__(self, request: Request) -> Caller:
         """Check a request; to be used as a FastAPI dependency.
