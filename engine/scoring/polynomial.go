@@ -25,10 +25,11 @@ type Layer struct {
 	Bias          []float64 // [square]
 }
 
-// layerBits is the scale of all weights of a Polynomial but Mix. With 12 bits for
-// Mix a batch holds a mean score of 490,000, and four times that for every bit
-// less; the error measured is 1e-3 of max(1, score) at worst for 30 features and
-// 10 forms. Finer scales leave less range, so that Prepare makes Mix coarser.
+// layerBits is the scale of all weights of a Polynomial but Mix. With 10 bits for
+// Mix a batch holds a mean score of 30,000, and four times that for every bit less.
+// Weights that are whole at these scales are computed as they are: then only noise
+// makes an error, and every bit that readings have more, at the price of four
+// of the range, halves it.
 const layerBits = 13
 
 // rowBits is the scale of a row: of a weight times the square of a form.

@@ -60,7 +60,7 @@ type literal struct {
 var literals = map[Kind]literal{
 	Linear:     {logN: 12, limbs: 2, inputBits: 23, maxWeightBits: MaxWeightBits, paired: true},
 	Quadratic:  {logN: 12, limbs: 3, inputBits: 23, maxWeightBits: MaxWeightBits, paired: true},
-	Polynomial: {logN: 13, limbs: 6, inputBits: 21, maxWeightBits: 12},
+	Polynomial: {logN: 13, limbs: 6, inputBits: 23, maxWeightBits: 10},
 }
 
 // maxLogQ: 128 bits against classical attacks for a ternary secret, by logN.

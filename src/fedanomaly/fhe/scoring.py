@@ -28,15 +28,13 @@ KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2, "polynomial": 3}
 """The kinds of circuits by the numbers that the engine has for them."""
 MAX_READING = 64.0
 """Readings are at most that far from 0; the engine refuses others."""
-LAYER_BITS = 13
-"""All weights of a polynomial but those that mix squares are computed with so many bits behind the point."""
 _NOISE = math.sqrt((21 / 2 + 1 / 12) / 2)
 READING_NOISE: dict[Kind, float] = {
     "linear": _NOISE * math.sqrt(4096) / 2**23,
     "quadratic": _NOISE * math.sqrt(4096) / 2**23,
-    "polynomial": _NOISE * math.sqrt(8192) / 2**21,
+    "polynomial": _NOISE * math.sqrt(8192) / 2**23,
 }
-"""Standard deviation of what encrypting adds to a reading: N coefficients of noise and rounding, in units of its scale."""
+"""Standard deviation of what encrypting adds to a reading: noise and rounding of N coefficients, by the scale."""
 WORD_BYTES = 4
 PLACES = 4096
 """Of a batch; of a polynomial's, the last stays empty."""

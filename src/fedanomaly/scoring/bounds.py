@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from fedanomaly.fhe.scoring import LAYER_BITS, READING_NOISE, Shape
+from fedanomaly.fhe.scoring import READING_NOISE, Shape
 from fedanomaly.types import Circuit, Floats, Layer
+from fedanomaly.types.circuit import LAYER_BITS, rounded
 
 DEVIATIONS = 8.0
 """Noise beyond so many standard deviations is not met: once in 10^14 readings."""
@@ -111,9 +112,9 @@ class PolynomialBounds:
     def __init__(self, circuit: Circuit, layer: Layer, shape: Shape) -> None:
         self._circuit, self._layer = circuit, layer
         self._noise = DEVIATIONS * READING_NOISE["polynomial"]
-        self._mix, self._mix_error = np.abs(layer.mix).T, _rounded(layer.mix, shape.weight_bits).T
-        self._direct, self._direct_error = np.abs(layer.direct), _rounded(layer.direct, LAYER_BITS)
-        self._error, self._plain_error = _rounded(circuit.weights, LAYER_BITS).T, _rounded(layer.weights, LAYER_BITS).T
+        self._mix, self._mix_error = np.abs(layer.mix).T, _moved(layer.mix, shape.weight_bits).T
+        self._direct, self._direct_error = np.abs(layer.direct), _moved(layer.direct, LAYER_BITS)
+        self._error, self._plain_error = _moved(circuit.weights, LAYER_BITS).T, _moved(layer.weights, LAYER_BITS).T
         self._lengths, self._plain_lengths = (
             self._noise * np.sqrt(np.square(weights).sum(axis=1)) for weights in (circuit.weights, layer.weights)
         )
@@ -154,6 +155,6 @@ BIAS_ERROR = 2.0**-34
 """What a polynomial's biases and shifts are rounded by, at most: their scale is that of readings times weights."""
 
 
-def _rounded(weights: Floats, bits: int) -> Floats:
+def _moved(weights: Floats, bits: int) -> Floats:
     """Return how far rounding to so many bits moves every weight."""
-    return np.abs(np.ldexp(np.rint(np.ldexp(weights, bits)), -bits) - weights)
+    return np.abs(rounded(weights, bits) - weights)

@@ -13,6 +13,8 @@ from fedanomaly.types.arrays import Floats
 from fedanomaly.types.canonical import VERSION, Reader, begin, item, item_int
 
 Kind = Literal["linear", "quadratic", "polynomial"]
+LAYER_BITS, MIX_BITS = 13, 10
+"""A polynomial's weights are computed with so many bits behind the point, those that mix squares with 10 at most."""
 MOST_DIVISOR_BITS = 12
 """Readings are divided by 2^12 at most: one without weight gains nothing."""
 
@@ -127,8 +129,10 @@ class Circuit:
             raise ShapeError("a polynomial has a layer above its forms, and no other circuit has")
         if self.layer is not None:
             rows = forms if self.layer.of_forms else self.features
-            if len(self.rows) > 1 or self.layer.mix.shape != (rows, forms) or self.layer.weights.shape[1:] != (
-                self.features,
+            if (
+                len(self.rows) > 1
+                or self.layer.mix.shape != (rows, forms)
+                or self.layer.weights.shape[1:] != (self.features,)
             ):
                 raise ShapeError("the layer of a polynomial does not fit its forms and readings")
 
@@ -181,7 +185,8 @@ class Circuit:
         times the noise and 1/c of the rounding. With readings as large as their
         weights are small, both are equal where a column of weights has the length
         k^(1/4) / sqrt(2), k being the number of forms. c is never below 1, so that
-        readings stay within their bound.
+        readings stay within their bound, and nothing is divided where rounding
+        changes no weight.
 
         Returns
         -------
@@ -192,6 +197,11 @@ class Circuit:
         """
         squares, forms, layer = np.square(self.weights).sum(axis=0), max(self.rows), self.layer
         if layer is not None:
+            fine = (self.weights, layer.weights, layer.direct)
+            if np.array_equal(layer.mix, rounded(layer.mix, MIX_BITS)) and all(
+                np.array_equal(part, rounded(part, LAYER_BITS)) for part in fine
+            ):
+                return self, np.ones(self.features)
             squares += np.square(layer.weights).sum(axis=0)
             forms += len(layer.bias)
             if not layer.of_forms:
@@ -246,3 +256,8 @@ class Circuit:
             )
         except (ShapeError, ValueError):
             raise MessageError("the parts of a circuit do not fit each other") from None
+
+
+def rounded(weights: Floats, bits: int) -> Floats:
+    """Return whole numbers of ``2^-bits``."""
+    return np.ldexp(np.rint(np.ldexp(weights, bits)), -bits)
