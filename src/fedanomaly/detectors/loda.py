@@ -16,7 +16,6 @@ from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.draw import Draw
 from fedanomaly.detectors.fading import Renewable
 from fedanomaly.detectors.projections import BINS, SPAN, Densities, Polynomials, Projected, View
-from fedanomaly.detectors.quartic import fitted
 from fedanomaly.detectors.scaling import MAX_ROWS, Scale, layout_rows, most_rows, rows_of, scale_of
 from fedanomaly.types import FieldSpec, Floats, State, Statistics, Step, Total
 
@@ -117,10 +116,7 @@ class Loda(Detector):
 
     def derive(self, state: State) -> Projected:
         """Return the densities of the opened histograms, or the polynomials."""
-        view, surprise = _view(state), _surprise(state)
-        if not state.params.get("polynomial"):
-            return Densities(view, surprise)
-        return Polynomials(view, fitted(surprise, state["loda/counts"].astype(np.float64), SPAN))
+        return _polynomials(state) if state.params.get("polynomial") else Densities(_view(state), _surprise(state))
 
     def approximation_error(self, X: npt.ArrayLike) -> float:
         """Return how far scores by polynomials are from those by histograms, whichever of them this detector gives.
@@ -136,9 +132,8 @@ class Loda(Detector):
             Root of the mean square of the difference, in the unit of the score.
         """
         rows, state = self.checked(X), self.state_
-        view, surprise = _view(state), _surprise(state)
-        polynomials = Polynomials(view, fitted(surprise, state["loda/counts"].astype(np.float64), SPAN))
-        return float(np.sqrt(np.mean(np.square(polynomials.scores(rows) - Densities(view, surprise).scores(rows)))))
+        difference = _polynomials(state).scores(rows) - Densities(_view(state), _surprise(state)).scores(rows)
+        return float(np.sqrt(np.mean(np.square(difference))))
 
 
 class Projections(Renewable):
@@ -222,6 +217,11 @@ def _view(state: State) -> View:
         width.append(bin_width)
         low.append((total << shift) // n - bin_width * BINS // 2)
     return View(scale, weights, np.array(low, dtype=np.float64), np.array(width, dtype=np.float64))
+
+
+def _polynomials(state: State) -> Polynomials:
+    counts = state["loda/counts"].astype(np.float64)
+    return Polynomials.of(_view(state), _surprise(state), counts)
 
 
 def _surprise(state: State) -> Floats:

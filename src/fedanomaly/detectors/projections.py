@@ -7,10 +7,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from fedanomaly.detectors.quartic import Quartic
+from fedanomaly.detectors.quartic import Quartic, fitted
 from fedanomaly.detectors.scaling import Scale
 from fedanomaly.types import Circuit, Floats, Integers, Layer
 
@@ -126,9 +127,20 @@ class Polynomials(Projected):
     ----------
     quartic : Quartic
         A polynomial for each projection.
+    off : float
+        Root mean square of its distance from -log p over the training rows of all members.
     """
 
     quartic: Quartic
+    off: float
+
+    @classmethod
+    def of(cls, view: View, surprise: Floats, counts: Floats) -> Self:
+        """Return the polynomials nearest to -log p of every bin, from how many rows each counted."""
+        quartic = fitted(surprise, counts, SPAN)
+        middles = np.linspace(-SPAN, SPAN, 2 * BINS + 1)[1::2]
+        squares = np.square(quartic(np.broadcast_to(middles[:, None], surprise.T.shape)).T - surprise)
+        return cls(view, quartic, float(np.sqrt((squares * counts).sum() / max(counts.sum(), 1.0))))
 
     def parts(self, projections: Floats) -> Floats:
         """Return the polynomials' values."""

@@ -36,6 +36,8 @@ READING_NOISE: dict[Kind, float] = {
 }
 """Standard deviation of what encrypting adds to a reading: noise and rounding of N coefficients, by the scale."""
 WORD_BYTES = 4
+MOST_MIXED = 256
+"""Forms that a polynomial may have."""
 PLACES = 4096
 """Of a batch; of a polynomial's, the last stays empty."""
 NO_LAYER = Layer(np.empty((0, 0)), np.empty(0), np.empty(0), of_forms=False, weights=np.empty((0, 0)), bias=np.empty(0))
@@ -147,7 +149,7 @@ class PreparedCircuit:
     Raises
     ------
     CapacityError
-        If the weights of a form, or a bias, are too large to be computed exactly.
+        If the weights of a form, or a bias, are too large to be computed exactly, or a polynomial has too many forms.
     """
 
     def __init__(self, circuit: Circuit, seed: bytes, *, instructions: Instructions | None = None) -> None:
@@ -156,6 +158,8 @@ class PreparedCircuit:
         # A view of each as it lies in memory; they live until the call is over.
         held = [np.ascontiguousarray(part, dtype=np.float64) for part in parts]
         weights, bias, *above = [ffi.from_buffer("double[]", part.data) if part.size else ffi.NULL for part in held]
+        if circuit.layer is not None and len(circuit.bias) > MOST_MIXED:
+            raise CapacityError(f"a polynomial of degree 4 mixes {MOST_MIXED} forms at most, not {len(circuit.bias)}")
         if len(seed) != 32:
             raise CryptoError("a seed has 32 bytes")
         out = ffi.new("int64_t[2]")

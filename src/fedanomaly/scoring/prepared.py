@@ -35,10 +35,13 @@ def prepare(model: Model, federation: bytes, tenant: bytes) -> Prepared:
     """Compute what depends on a model and a tenant; some ten milliseconds of one core."""
     circuit = PreparedCircuit(model.circuit, seed(federation, model.digest, tenant))
     shape = circuit.shape
-    # The engine keeps, for each form, two products with the public polynomials; a polynomial has the words
-    # of one reading of a batch. The constants are there twice.
-    products = 2 * len(model.circuit.bias) * (shape.batch_bytes // shape.features)
-    return Prepared(circuit, circuit.constants(), products + 2 * shape.constant_bytes + model.circuit.weights.nbytes)
+    # The engine keeps products with the public polynomials, each as large as one reading of a batch: of every
+    # form two, or where there is a layer one, and above it two of every row, one of every plain form and
+    # another. The constants are there twice.
+    forms, layer = len(model.circuit.bias), model.circuit.layer
+    products = 2 * forms if layer is None else forms + 2 * len(layer.direct) + len(layer.bias) + 1
+    size = products * (shape.batch_bytes // shape.features) + 2 * shape.constant_bytes + model.circuit.size_bytes
+    return Prepared(circuit, circuit.constants(), size)
 
 
 class PreparedModels:
