@@ -48,24 +48,29 @@ func fa_shape(kind, features, outputs, weightBits C.int32_t, out *C.int64_t, out
 			return err
 		}
 		numbers[0], numbers[1] = int64(shape.BatchWords()), int64(shape.AnswerWords())
-		numbers[2], numbers[3] = int64(shape.ConstantWords()), scoring.Events
+		numbers[2], numbers[3] = int64(shape.ConstantWords()), int64(shape.Events())
 		limits[0] = limit
 		return nil
 	})
 }
 
 // fa_circuit_new prepares a model for one tenant. rows: forms of each output;
-// weights [form][feature]; seed: 32 bytes. Writes the handle and the weights' bits.
+// weights [form][feature]; seed: 32 bytes. A polynomial's layer: mix [row][form],
+// direct and shift [row], plain weights [square][feature]; other kinds have none.
+// Writes the handle and the weights' bits.
 //
 //export fa_circuit_new
 func fa_circuit_new(kind, features, outputs C.int32_t, rows *C.int32_t, forms C.int64_t, weights, bias *C.double,
-	seed *C.uint8_t, set C.int32_t, out *C.int64_t) C.int32_t {
+	ofForms C.int32_t, layerRows C.int64_t, mix, direct, shift *C.double, plain C.int64_t, plainWeights,
+	plainBias *C.double, seed *C.uint8_t, set C.int32_t, out *C.int64_t) C.int32_t {
 	return guard(func() error {
 		numbers, err := slice[int64](out, 2)
 		if err != nil {
 			return err
 		}
-		if features < 1 || forms < 0 || int64(forms) > maxBytes/int64(features) {
+		const most = maxBytes / 8
+		if features < 1 || forms < 0 || plain < 0 || layerRows < 0 || int64(max(forms, plain)) > most/int64(features) ||
+			forms > 0 && int64(layerRows) > most/int64(forms) {
 			return fault.Argument
 		}
 		counts, err := slice[int32](rows, int64(outputs))
@@ -81,6 +86,21 @@ func fa_circuit_new(kind, features, outputs C.int32_t, rows *C.int32_t, forms C.
 		}
 		if literal.Bias, err = slice[float64](bias, int64(forms)); err != nil {
 			return err
+		}
+		layer := &literal.Layer
+		layer.OfForms = ofForms != 0
+		for _, part := range []struct {
+			to   *[]float64
+			from *C.double
+			n    int64
+		}{
+			{&layer.Mix, mix, int64(layerRows) * int64(forms)}, {&layer.Direct, direct, int64(layerRows)},
+			{&layer.Shift, shift, int64(layerRows)}, {&layer.Weights, plainWeights, int64(plain) * int64(features)},
+			{&layer.Bias, plainBias, int64(plain)},
+		} {
+			if *part.to, err = slice[float64](part.from, part.n); err != nil {
+				return err
+			}
 		}
 		from, err := hash(seed)
 		if err != nil {

@@ -25,10 +25,11 @@ type Layer struct {
 	Bias          []float64 // [square]
 }
 
-// layerBits is the scale of all weights of a Polynomial but Mix. With 12 bits for
-// Mix a batch holds a mean score of 490,000, and four times that for every bit
-// less; the error measured is 1e-3 of max(1, score) at worst for 30 features and
-// 10 forms. Finer scales leave less range, so that Prepare makes Mix coarser.
+// layerBits is the scale of all weights of a Polynomial but Mix. With 10 bits for
+// Mix a batch holds a mean score of 30,000, and four times that for every bit less.
+// Weights that are whole at these scales are computed as they are: then only noise
+// makes an error, and every bit that readings have more, at the price of four
+// of the range, halves it.
 const layerBits = 13
 
 // rowBits is the scale of a row: of a weight times the square of a form.
@@ -42,7 +43,7 @@ type polynomial struct {
 }
 
 // mixBits checks a layer and returns the largest scale of Mix with which rows stay
-// exact and ordinary events in range; norm is that of the forms.
+// exact and an empty place in range; norm is that of the forms.
 func (l Literal) mixBits(norm float64) (int, error) {
 	layer, hidden := l.Layer, len(l.Bias)
 	rows := l.Features
@@ -68,7 +69,7 @@ func (l Literal) mixBits(norm float64) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if mixed*math.Exp2(float64(b))+direct*scale <= room(hidden+1) && l.anchorScore() <= limit {
+		if mixed*math.Exp2(float64(b))+direct*scale <= room(hidden+1) && l.ofOrigin() <= limit {
 			return b, nil
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 func TestAWrappedPolynomialIsNeverAScore(t *testing.T) {
 	random := rand.New(rand.NewPCG(4, 3))
-	// x^4: all rows alike, some far, one very far, or a full batch with one ordinary event.
+	// x^4: all rows alike, some far, or a full batch of rows alike.
 	m := model{Literal{Kind: Polynomial, Features: 1, Rows: []int{1}, Weights: []float64{1}, Bias: []float64{0},
 		Layer: Layer{Mix: []float64{1}, Direct: []float64{0}, Shift: []float64{0}}}}
 	c, tenant := pair(t, m, kernel.Best())
@@ -23,8 +23,8 @@ func TestAWrappedPolynomialIsNeverAScore(t *testing.T) {
 	}
 	accepted, refused := 0, 0
 	for turn := range 54 {
-		rows := make([]float64, 1+random.IntN(Events))
-		most := MaxReading * math.Pow(random.Float64(), 0.3)
+		rows := make([]float64, 1+random.IntN(c.Events()))
+		most := MaxReading * math.Pow(random.Float64(), 0.6)
 		for i := range rows {
 			switch turn % 3 {
 			case 0:
@@ -38,8 +38,7 @@ func TestAWrappedPolynomialIsNeverAScore(t *testing.T) {
 			}
 		}
 		if turn%9 == 0 {
-			rows = slices.Repeat([]float64{most}, Events)
-			rows[random.IntN(Events)] = 2*random.Float64() - 1
+			rows = slices.Repeat([]float64{most}, c.Events())
 		}
 		want := m.scores(rows)
 		mean := 0.0
@@ -66,36 +65,35 @@ func TestAWrappedPolynomialIsNeverAScore(t *testing.T) {
 	}
 }
 
-func TestAFullBatchNeedsAnOrdinaryEvent(t *testing.T) {
+func TestTheLastPlaceOfAPolynomialStaysEmpty(t *testing.T) {
 	random := rand.New(rand.NewPCG(8, 3))
 	_, tenant := pair(t, autoencoder(random, 2, 1, 0), kernel.Best())
 	out := make([]uint32, tenant.BatchWords())
-	rows := slices.Repeat([]float64{1, 1.01}, Events)
-	if _, err := tenant.Encrypt(rows, out); !errors.Is(err, fault.Range) {
+	rows := readings(random, 2*Events)
+	if _, err := tenant.Encrypt(rows, out); !errors.Is(err, fault.Argument) {
 		t.Errorf("a batch that may wrap as one: %v", err)
 	}
 	if _, err := tenant.Encrypt(rows[2:], out); err != nil {
-		t.Errorf("an empty place is an anchor: %v", err)
-	}
-	rows[2*77+1] = 1
-	if _, err := tenant.Encrypt(rows, out); err != nil {
-		t.Errorf("an ordinary event is an anchor: %v", err)
+		t.Error(err)
 	}
 }
 
-func TestTheScoreOfAnOrdinaryEventIsBounded(t *testing.T) {
+func TestTheScoreOfAnEmptyPlaceIsKnownAndInRange(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 3))
 	for _, m := range []model{autoencoder(random, 30, 10, 3), autoencoder(random, 1, 1, 0), loda(random, 5, 7)} {
-		for range 1000 {
-			x, square := readings(random, m.Features), 0.0
-			for _, v := range x {
-				square += v * v
+		want := m.degreeFour(make([]float64, m.Features))
+		if score := m.ofOrigin(); math.Abs(score-want) > 1e-12*want {
+			t.Errorf("%.3f, not %.3f", score, want)
+		}
+		for far := 1.0; ; far *= 2 {
+			m.Layer.Shift[0] = far
+			bits, err := m.weightBits()
+			if err != nil {
+				break
 			}
-			for i := range x {
-				x[i] *= math.Sqrt(ordinary * float64(m.Features) / square)
-			}
-			if score := m.degreeFour(x); score > m.anchorScore() {
-				t.Fatalf("%.3f is beyond %.3f", score, m.anchorScore())
+			limit, err := Shape{Polynomial, m.Features, 1, bits}.Range()
+			if err != nil || m.ofOrigin() > limit {
+				t.Fatalf("%.3f is beyond %.3f", m.ofOrigin(), limit)
 			}
 		}
 	}
@@ -105,13 +103,13 @@ func TestFarEventsNeverMakeAWrongPolynomial(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 3))
 	m := autoencoder(random, 3, 2, 1)
 	for j := range m.Weights {
-		m.Weights[j] *= 40
+		m.Weights[j] *= 6
 	}
 	c, tenant := pair(t, m, kernel.Best())
 	accepted := 0
 	const batches = 40
 	for range batches {
-		rows := readings(random, 3*Events)
+		rows := readings(random, 3*c.Events())
 		for range 1 + random.IntN(40) {
 			rows[random.IntN(len(rows))] = MaxReading * (2*random.Float64() - 1) * math.Pow(10, -2*random.Float64())
 		}

@@ -32,7 +32,7 @@ const (
 	Polynomial Kind = 3
 )
 
-// Events is how many events a batch holds.
+// Events is how many places for events a batch has; see Shape.Events.
 const Events = 1 << 12
 
 const (
@@ -60,7 +60,7 @@ type literal struct {
 var literals = map[Kind]literal{
 	Linear:     {logN: 12, limbs: 2, inputBits: 23, maxWeightBits: MaxWeightBits, paired: true},
 	Quadratic:  {logN: 12, limbs: 3, inputBits: 23, maxWeightBits: MaxWeightBits, paired: true},
-	Polynomial: {logN: 13, limbs: 6, inputBits: 21, maxWeightBits: 12},
+	Polynomial: {logN: 13, limbs: 6, inputBits: 23, maxWeightBits: 10},
 }
 
 // maxLogQ: 128 bits against classical attacks for a ternary secret, by logN.
@@ -147,6 +147,15 @@ func (s Shape) check() error {
 		return fault.Parameters
 	}
 	return nil
+}
+
+// Events is how many events a batch holds. A Polynomial leaves the last place
+// empty: range.go says why.
+func (s Shape) Events() int {
+	if s.Kind == Polynomial {
+		return Events - 1
+	}
+	return Events
 }
 
 // scale is what a score of 1 is in an answer.

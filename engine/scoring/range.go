@@ -20,9 +20,10 @@ import "math"
 //
 // A Polynomial has one score in a slot: z_t is real, |c_k| <= c_0, and c_(N/2) is
 // noise. A batch in which all scores lie beyond the range could wrap as one: every
-// score less the range is a score. So Encrypt wants one anchor, an empty place or
-// an ordinary event, and Prepare a scale at which the score of any ordinary event
-// is in range: if c_0 has wrapped, that one is negative.
+// score less the range is a score. So its last place stays empty, and Prepare
+// takes a scale at which the score of an empty place is in range: if c_0 has
+// wrapped, that one comes out below minus the range. Nothing nearer to 0 is
+// refused: noise has an imaginary part, whose square is negative.
 func (t *Tenant) decode(s *scratch, scores []float64) bool {
 	p, scale := t.preset, t.scale()
 	slots := p.slots
@@ -57,10 +58,11 @@ func (t *Tenant) decode(s *scratch, scores []float64) bool {
 			scores[i+slots] = imag(z)
 		}
 	}
-	if t.Kind != Linear && least < -negative*(1+math.Abs(s.values[0]+s.values[slots])/scale) {
-		return false
+	lowest := -negative * (1 + math.Abs(s.values[0]+s.values[slots])/scale)
+	if t.Kind == Polynomial {
+		lowest = -most / scale / 2
 	}
-	return true
+	return t.Kind == Linear || least >= lowest
 }
 
 const (
@@ -69,9 +71,6 @@ const (
 	// negative is how far below 0 noise may bring the score of an event on the
 	// mean, against the mean score of its batch.
 	negative = 1e-3
-	// ordinary is the mean square of the readings of an anchor, at most: half of
-	// all standardised events have less than 1.
-	ordinary = 1
 )
 
 // Range is the largest sum of the mean scores of both halves of a batch; for a
@@ -87,52 +86,19 @@ func (s Shape) Range() (float64, error) {
 	return p.crt.half() * headroom / s.scale(), nil
 }
 
-// anchored tells whether a batch has a place whose score is in range whatever the
-// model: one that is empty, or an ordinary event.
-func anchored(rows []float64, features int) bool {
-	if len(rows) < Events*features {
-		return true
-	}
-	for ; len(rows) > 0; rows = rows[features:] {
-		sum := 0.0
-		for _, x := range rows[:features] {
-			sum += x * x
-		}
-		if sum <= ordinary*float64(features) {
-			return true
-		}
-	}
-	return false
-}
-
-// anchorScore bounds the score of an ordinary event: |w x| <= |w| |x|.
-func (l Literal) anchorScore() (score float64) {
-	far := math.Sqrt(ordinary * float64(l.Features))
-	form := func(weights []float64, bias float64) float64 {
-		sum := 0.0
-		for _, w := range weights {
-			sum += w * w
-		}
-		return math.Sqrt(sum)*far + math.Abs(bias)
-	}
-	forms := make([]float64, len(l.Bias))
-	for j, b := range l.Bias {
-		forms[j] = form(l.Weights[j*l.Features:(j+1)*l.Features], b)
-	}
-	for i, shift := range l.Layer.Shift {
-		t := far
+// ofOrigin is the score of an empty place.
+func (l Literal) ofOrigin() (score float64) {
+	for i, r := range l.Layer.Shift {
 		if l.Layer.OfForms {
-			t = forms[i]
+			r += l.Layer.Direct[i] * l.Bias[i]
 		}
-		r := math.Abs(shift) + math.Abs(l.Layer.Direct[i])*t
-		for j, w := range l.Layer.Mix[i*len(forms) : (i+1)*len(forms)] {
-			r += math.Abs(w) * forms[j] * forms[j]
+		for j, b := range l.Bias {
+			r += l.Layer.Mix[i*len(l.Bias)+j] * b * b
 		}
 		score += r * r
 	}
-	for k, b := range l.Layer.Bias {
-		z := form(l.Layer.Weights[k*l.Features:(k+1)*l.Features], b)
-		score += z * z
+	for _, b := range l.Layer.Bias {
+		score += b * b
 	}
 	return
 }

@@ -58,12 +58,12 @@ type BatchKey struct {
 	filled int
 }
 
-// Encrypt encrypts up to Events rows, readings [row][feature] of at most
+// Encrypt encrypts up to Events() rows, readings [row][feature] of at most
 // MaxReading, into out and returns the key of the answer. On an error nothing is
-// written. A full batch for a Polynomial needs an ordinary event: see range.go.
+// written.
 func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	n := len(rows) / t.Features
-	if n*t.Features != len(rows) || n < 1 || n > Events {
+	if n*t.Features != len(rows) || n < 1 || n > t.Events() {
 		return nil, fault.Argument
 	}
 	if len(out) != t.BatchWords() {
@@ -71,9 +71,6 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	}
 	if beyond(rows) {
 		return nil, fault.Value
-	}
-	if t.Kind == Polynomial && !anchored(rows, t.Features) {
-		return nil, fault.Range
 	}
 	s := t.scratch.Get().(*scratch)
 	defer func() { s.wipe(); t.scratch.Put(s) }()

@@ -96,11 +96,17 @@ def show(
     if rehearsal is None:
         done(f"on ciphertexts: no. {why_not}")
         return
+    approximation = ""
+    if (off := rehearsal.approximation_error) is not None:
+        approximation = (
+            f"  polynomial off by {off:.2f} from minus the logarithm of density along a projection, root mean square\n"
+        )
     done(
         f"on ciphertexts: {rehearsal.kind} circuit, {rehearsal.forms} forms of {rehearsal.features} readings, "
         f"{rehearsal.outputs} outputs\n"
         f"  precision  error of an output at most {rehearsal.max_relative_error:.1e}, "
         f"{rehearsal.weight_bits} bits for weights\n"
+        f"{approximation}"
         f"  bytes      {rehearsal.bytes_up_per_event:,.0f} up and {rehearsal.bytes_down_per_event:,.0f} down "
         "an event, in full batches\n"
         f"  speed      service {rehearsal.service_events_per_s:,.0f}, tenant {rehearsal.tenant_events_per_s:,.0f} "

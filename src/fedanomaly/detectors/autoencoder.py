@@ -22,6 +22,7 @@ from fedanomaly.detectors.network import (
     hidden_of,
     hidden_sums,
 )
+from fedanomaly.detectors.polynomial_network import PolynomialNetwork
 from fedanomaly.detectors.progress import Progress, Progressing
 from fedanomaly.detectors.scaling import most_rows, rows_of
 from fedanomaly.detectors.stages import Stage
@@ -62,6 +63,9 @@ class Autoencoder(Detector):
     n_epochs : int in [0, 50], default=3
         Improvements of the hidden layer, of two rounds each; one that makes it
         worse is taken back, and a smaller one tried.
+    polynomial : bool, default=False
+        Score by the polynomial that the network is, of rows cut at 8 deviations,
+        which a service can compute on ciphertexts.
 
     Attributes
     ----------
@@ -74,7 +78,11 @@ class Autoencoder(Detector):
 
     Notes
     -----
-    Rows are cut at 8 robust deviations. The hidden layer starts at the leading
+    Rows are cut at 8 robust deviations where the network reads them, and by default
+    not where they are compared with what it rebuilds; projections are cut at 16 and
+    their squares kept in steps of 2^-10. A polynomial can do none of that: with
+    `polynomial`, the score is that of the row as it was cut, and nothing else is
+    cut or rounded. The hidden layer starts at the leading
     principal directions, found by subspace iteration in whole numbers, so that
     all members start from the same bits, and is improved by resilient
     propagation, which needs only the signs of the opened gradient. The score is
@@ -102,18 +110,28 @@ class Autoencoder(Detector):
 
     name = "autoencoder"
     version = 1
-    why_no_circuit = "its score has degree 4 in the readings; circuits reach 2 so far"
+    why_no_circuit = "its score cuts projections and rounds their squares; with polynomial=true it does not"
+    free = Detector.free | {"polynomial"}
     most_features = 2_000
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_hidden": [None, Interval(Integral, 1, 256, closed="both")],
         "n_epochs": [Interval(Integral, 0, 50, closed="both")],
+        "polynomial": ["boolean"],
     }
 
-    def __init__(self, *, contamination: float = 0.01, n_hidden: int | None = None, n_epochs: int = 3) -> None:
+    def __init__(
+        self,
+        *,
+        contamination: float = 0.01,
+        n_hidden: int | None = None,
+        n_epochs: int = 3,
+        polynomial: bool = False,
+    ) -> None:
         super().__init__(contamination=contamination)
         self.n_hidden = n_hidden
         self.n_epochs = n_epochs
+        self.polynomial = polynomial
 
     def most_rounds(self) -> int:
         """Return how many rounds a job may take: preparation, moments, two for each epoch and the last, threshold."""
@@ -123,9 +141,9 @@ class Autoencoder(Detector):
         """Return the moments, which the first weights come from, then the training of the network."""
         return (Moments(), Training())
 
-    def derive(self, state: State) -> Network:
+    def derive(self, state: State) -> Network | PolynomialNetwork:
         """Return the trained network."""
-        return Network.of(state)
+        return PolynomialNetwork.of(state) if state.params.get("polynomial") else Network.of(state)
 
 
 class Training(Progressing):

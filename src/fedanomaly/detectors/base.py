@@ -91,7 +91,7 @@ class Detector(Scoring, metaclass=ABCMeta):
     def circuit(self) -> Circuit | None:
         """Return what a service computes of the score on ciphertexts; None: nothing, `why_no_circuit` says why."""
         check_is_fitted(self, "state_")
-        return None if self.why_no_circuit else self.encryptable().circuit()
+        return self._scorer.circuit() if isinstance(self._scorer, EncryptableScorer) else None
 
     def encryptable(self) -> EncryptableScorer:
         """Return what turns readings into a circuit's inputs and its outputs into scores.
@@ -102,7 +102,7 @@ class Detector(Scoring, metaclass=ABCMeta):
             If the score is not computed on ciphertexts.
         """
         check_is_fitted(self, "state_")
-        if self.why_no_circuit or not isinstance(self._scorer, EncryptableScorer):
+        if not isinstance(self._scorer, EncryptableScorer):
             raise ConfigError(
                 f"{self.name} does not score on ciphertexts: {self.why_no_circuit}",
                 hint="ciphertexts can be added and multiplied; mahalanobis, pca or gaussian_mixture need no more",

@@ -5,23 +5,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
 from fedanomaly.detectors.base import Detector
 from fedanomaly.detectors.draw import Draw
 from fedanomaly.detectors.fading import Renewable
+from fedanomaly.detectors.projections import BINS, SPAN, Densities, Polynomials, Projected, View
 from fedanomaly.detectors.scaling import MAX_ROWS, Scale, layout_rows, most_rows, rows_of, scale_of
-from fedanomaly.types import FieldSpec, Floats, Integers, State, Statistics, Step, Total
+from fedanomaly.types import FieldSpec, Floats, State, Statistics, Step, Total
 
-BINS = 256
-SPAN = 10
-"""The bins reach that many deviations to both sides of the mean."""
 SMOOTHING = (1, 4, 16)
 """Widths, in bins, of the boxes over which the logarithms of density are averaged."""
 MOST_BITS = 24
@@ -50,6 +47,9 @@ class Loda(Detector):
         Number of directions.
     random_state : int in [0, 2^63), default=0
         Seed of the directions; members of a job agree on it.
+    polynomial : bool, default=False
+        Score by a polynomial of degree 4 in place of each histogram, which a
+        service can compute on ciphertexts; with up to 256 projections.
 
     Attributes
     ----------
@@ -66,6 +66,10 @@ class Loda(Detector):
     projection adds is shared among its features in proportion to ``|w_j z_j|``,
     w_j being the weight and z_j the scaled reading, equally where all are 0; the
     shares of a row sum to its score.
+
+    A polynomial is fitted to the logarithms of each histogram, by the opened counts
+    alone, and follows them where rows lie. It cannot follow steps, gaps and several
+    peaks: `approximation_error` tells how far it is off.
 
     References
     ----------
@@ -84,25 +88,52 @@ class Loda(Detector):
 
     name = "loda"
     version = 1
-    why_no_circuit = "its score reads densities of projections in a table; polynomials in their place are not built yet"
+    why_no_circuit = "its score reads densities of projections in tables; with polynomial=true it does not"
+    free = Detector.free | {"polynomial"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them
         "n_projections": [Interval(Integral, 1, 1000, closed="both")],
         "random_state": [Interval(Integral, 0, (1 << 63) - 1, closed="both")],
+        "polynomial": ["boolean"],
     }
 
-    def __init__(self, *, contamination: float = 0.01, n_projections: int = 100, random_state: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        contamination: float = 0.01,
+        n_projections: int = 100,
+        random_state: int = 0,
+        polynomial: bool = False,
+    ) -> None:
         super().__init__(contamination=contamination)
         self.n_projections = n_projections
         self.random_state = random_state
+        self.polynomial = polynomial
 
     def stages(self) -> tuple[Projections, ...]:
         """Return the one stage: where the projections lie, then their histograms."""
         return (Projections(),)
 
-    def derive(self, state: State) -> Densities:
-        """Return the densities of the opened histograms."""
-        return Densities(_view(state), _surprise(state))
+    def derive(self, state: State) -> Projected:
+        """Return the densities of the opened histograms, or the polynomials."""
+        return _polynomials(state) if state.params.get("polynomial") else Densities(_view(state), _surprise(state))
+
+    def approximation_error(self, X: npt.ArrayLike) -> float:
+        """Return how far scores by polynomials are from those by histograms, whichever of them this detector gives.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; of use are those that it was not trained with.
+
+        Returns
+        -------
+        float
+            Root of the mean square of the difference, in the unit of the score.
+        """
+        rows, state = self.checked(X), self.state_
+        difference = _polynomials(state).scores(rows) - Densities(_view(state), _surprise(state)).scores(rows)
+        return float(np.sqrt(np.mean(np.square(difference))))
 
 
 class Projections(Renewable):
@@ -131,93 +162,14 @@ class Projections(Renewable):
         view = _view(state)
         k = view.weights.shape[1]
         counts = np.zeros(k * BINS, dtype=np.int64)
-        for _, bins in view.chunks(X):
+        for _, projections in view.chunks(X):
+            bins = view.bins(projections)
             counts += np.bincount((bins + np.arange(k) * BINS).ravel(), minlength=k * BINS)
         return {"counts": counts.reshape(k, BINS)}
 
     def merge(self, step: Step, total: Total, state: State) -> State:
         """Keep what was opened."""
         return state.with_arrays(**{f"{self.prefix}/{field.name}": total[field.name] for field in step.fields})
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """The projections and their bins.
-
-    Parameters
-    ----------
-    scale : Scale
-        Turns raw rows into whole steps.
-    weights : float64 array of shape (n_features, n_projections)
-        Whole numbers, mostly 0.
-    low : float64 array of shape (n_projections,)
-        Lower edge of the first bin, a whole number.
-    width : float64 array of shape (n_projections,)
-        Width of a bin, a whole number.
-    """
-
-    scale: Scale
-    weights: Floats
-    low: Floats
-    width: Floats
-
-    def chunks(self, X: Floats) -> Iterator[tuple[Floats, Integers]]:
-        """Yield scaled rows, and the bin of each of their projections; the end bins are open.
-
-        Rows, weights and edges are whole numbers whose sums stay below 2^53, so
-        the bins do not depend on the machine or on the order of addition.
-        """
-        for rows in self.scale.chunks(X):
-            bins = rows @ self.weights
-            bins -= self.low
-            bins /= self.width
-            # Conversion cuts towards 0, which is the floor of what is not negative.
-            yield rows, np.clip(bins, 0, BINS - 1, out=bins).astype(np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class Densities:
-    """The learnt densities, ready to score.
-
-    Parameters
-    ----------
-    view : View
-        The projections and their bins.
-    surprise : float64 array of shape (n_projections, n_bins)
-        -log p of every bin.
-    """
-
-    view: View
-    surprise: Floats
-
-    def scores(self, X: Floats) -> Floats:
-        """Return the mean of -log p over the projections."""
-        out = np.empty(len(X))
-        at = 0
-        for _, bins in self.view.chunks(X):
-            out[at : at + len(bins)] = self._parts(bins).sum(axis=1)
-            at += len(bins)
-        return out
-
-    def shares(self, X: Floats) -> Floats:
-        """Return every projection's part, shared among its features by |w_j z_j|."""
-        weights = np.abs(self.view.weights)
-        chosen = (weights > 0) / np.maximum((weights > 0).sum(axis=0), 1)
-        out = np.empty(X.shape)
-        at = 0
-        for rows, bins in self.view.chunks(X):
-            part = self._parts(bins)
-            reach = np.abs(rows) @ weights
-            still = reach == 0
-            moved = np.where(still, 0.0, part) / np.where(still, 1.0, reach)
-            out[at : at + len(rows)] = np.abs(rows) * (moved @ weights.T) + np.where(still, part, 0.0) @ chosen.T
-            at += len(rows)
-        return out
-
-    def _parts(self, bins: Integers) -> Floats:
-        first = np.arange(len(self.surprise)) * BINS
-        bins += first
-        return np.take(self.surprise.ravel(), bins) / len(self.surprise)
 
 
 def _weights(state: State, scale: Scale) -> Floats:
@@ -265,6 +217,11 @@ def _view(state: State) -> View:
         width.append(bin_width)
         low.append((total << shift) // n - bin_width * BINS // 2)
     return View(scale, weights, np.array(low, dtype=np.float64), np.array(width, dtype=np.float64))
+
+
+def _polynomials(state: State) -> Polynomials:
+    counts = state["loda/counts"].astype(np.float64)
+    return Polynomials.of(_view(state), _surprise(state), counts)
 
 
 def _surprise(state: State) -> Floats:

@@ -26,7 +26,7 @@ from fedanomaly.errors import (
     RejectedError,
 )
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 LIBRARY = Path(__file__).parent.parent / "_native" / "libfedanomaly.so"
 
 _DECLARATIONS = """
@@ -70,7 +70,10 @@ int32_t fa_sum_result(int64_t handle, uint8_t *out, int64_t n);
 int32_t fa_kernel_facts(int32_t set, int64_t *out);
 int32_t fa_shape(int32_t kind, int32_t features, int32_t outputs, int32_t weight_bits, int64_t *out, double *out_range);
 int32_t fa_circuit_new(int32_t kind, int32_t features, int32_t outputs, const int32_t *rows, int64_t forms,
-                       const double *weights, const double *bias, const uint8_t *seed, int32_t set, int64_t *out);
+                       const double *weights, const double *bias, int32_t of_forms, int64_t layer_rows,
+                       const double *mix, const double *direct, const double *shift, int64_t plain,
+                       const double *plain_weights, const double *plain_bias, const uint8_t *seed, int32_t set,
+                       int64_t *out);
 int32_t fa_circuit_constants(int64_t handle, uint32_t *out, int64_t n);
 int32_t fa_circuit_score(int64_t handle, const uint32_t *batch, int64_t n_batch, uint32_t *answer, int64_t n);
 int32_t fa_tenant_new(int32_t kind, int32_t features, int32_t outputs, int32_t weight_bits, const uint8_t *seed,

@@ -20,17 +20,27 @@ import numpy as np
 
 from fedanomaly.errors import CapacityError, CryptoError, DataError, MessageError
 from fedanomaly.fhe._engine import call, ffi, free
-from fedanomaly.types import Circuit
+from fedanomaly.types import Circuit, Layer
 from fedanomaly.types.canonical import begin, item
 from fedanomaly.types.circuit import Kind
 
-KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2}
+KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2, "polynomial": 3}
 """The kinds of circuits by the numbers that the engine has for them."""
 MAX_READING = 64.0
 """Readings are at most that far from 0; the engine refuses others."""
-READING_NOISE = math.sqrt((21 / 2 + 1 / 12) * 4096 / 2) / 2**23
-"""Standard deviation of what encrypting adds to a reading: N coefficients of noise and rounding, in units of 2^-23."""
+_NOISE = math.sqrt((21 / 2 + 1 / 12) / 2)
+READING_NOISE: dict[Kind, float] = {
+    "linear": _NOISE * math.sqrt(4096) / 2**23,
+    "quadratic": _NOISE * math.sqrt(4096) / 2**23,
+    "polynomial": _NOISE * math.sqrt(8192) / 2**23,
+}
+"""Standard deviation of what encrypting adds to a reading: noise and rounding of N coefficients, by the scale."""
 WORD_BYTES = 4
+MOST_MIXED = 256
+"""Forms that a polynomial may have."""
+PLACES = 4096
+"""Of a batch; of a polynomial's, the last stays empty."""
+NO_LAYER = Layer(np.empty((0, 0)), np.empty(0), np.empty(0), of_forms=False, weights=np.empty((0, 0)), bias=np.empty(0))
 
 
 class Instructions(IntEnum):
@@ -56,14 +66,14 @@ class Shape:
 
     Parameters
     ----------
-    kind : {"linear", "quadratic"}
+    kind : {"linear", "quadratic", "polynomial"}
         Of the circuit.
     features : int
         Readings of an event.
     outputs : int
         Numbers that come out for an event.
     weight_bits : int
-        A weight of 1 is computed as 2^weight_bits.
+        A weight of 1 is computed as 2^weight_bits; of a polynomial, one that mixes squares.
     """
 
     kind: Kind
@@ -93,8 +103,13 @@ class Shape:
 
     @property
     def range(self) -> float:
-        """Largest sum of the mean outputs of the two halves of a batch; more is an error."""
+        """Largest sum of the outputs of a batch's places, over `sharing`; more is an error."""
         return self._facts[1]
+
+    @property
+    def sharing(self) -> int:
+        """Places that are coded in one another: all of a polynomial's batch, half of any other."""
+        return PLACES if self.kind == "polynomial" else PLACES // 2
 
     @cached_property
     def _facts(self) -> tuple[tuple[int, ...], float]:
@@ -134,12 +149,17 @@ class PreparedCircuit:
     Raises
     ------
     CapacityError
-        If the weights of a form, or a bias, are too large to be computed exactly.
+        If the weights of a form, or a bias, are too large to be computed exactly, or a polynomial has too many forms.
     """
 
     def __init__(self, circuit: Circuit, seed: bytes, *, instructions: Instructions | None = None) -> None:
-        rows = np.array(circuit.rows, dtype=np.int32)
-        weights, bias = (np.ascontiguousarray(part, dtype=np.float64) for part in (circuit.weights, circuit.bias))
+        rows, layer = np.array(circuit.rows, dtype=np.int32), circuit.layer or NO_LAYER
+        parts = (circuit.weights, circuit.bias, layer.mix, layer.direct, layer.shift, layer.weights, layer.bias)
+        # A view of each as it lies in memory; they live until the call is over.
+        held = [np.ascontiguousarray(part, dtype=np.float64) for part in parts]
+        weights, bias, *above = [ffi.from_buffer("double[]", part.data) if part.size else ffi.NULL for part in held]
+        if circuit.layer is not None and len(circuit.bias) > MOST_MIXED:
+            raise CapacityError(f"a polynomial of degree 4 mixes {MOST_MIXED} forms at most, not {len(circuit.bias)}")
         if len(seed) != 32:
             raise CryptoError("a seed has 32 bytes")
         out = ffi.new("int64_t[2]")
@@ -150,9 +170,14 @@ class PreparedCircuit:
                 circuit.features,
                 circuit.outputs,
                 ffi.from_buffer("int32_t[]", rows.data),
-                len(bias),
-                ffi.from_buffer("double[]", weights.data),
-                ffi.from_buffer("double[]", bias.data),
+                len(circuit.bias),
+                weights,
+                bias,
+                layer.of_forms,
+                len(layer.direct),
+                *above[:3],
+                len(layer.bias),
+                *above[3:],
                 seed,
                 Instructions.best() if instructions is None else instructions,
                 out,

@@ -76,8 +76,14 @@ def admit(circuit: Circuit, *, max_batch_bytes: int, name: str = "", version: in
     shape = PreparedCircuit(circuit, bytes(32)).shape
     if frame_bytes(shape) > max_batch_bytes:
         raise CapacityError(f"a batch of this model has {frame_bytes(shape)} bytes; {max_batch_bytes} are taken")
-    size = circuit.weights.nbytes + circuit.bias.nbytes
-    return Model(name=name, version=version, digest=circuit.digest, circuit=circuit, shape=shape, size_bytes=size)
+    return Model(
+        name=name,
+        version=version,
+        digest=circuit.digest,
+        circuit=circuit,
+        shape=shape,
+        size_bytes=circuit.size_bytes,
+    )
 
 
 Mark = tuple[int, int, int]

@@ -35,10 +35,14 @@ def prepare(model: Model, federation: bytes, tenant: bytes) -> Prepared:
     """Compute what depends on a model and a tenant; some ten milliseconds of one core."""
     circuit = PreparedCircuit(model.circuit, seed(federation, model.digest, tenant))
     shape = circuit.shape
-    # The engine keeps, for each form, its product with the public polynomials, of as many words as one reading of
-    # a batch. The constants are there twice.
-    products = len(model.circuit.bias) * (shape.batch_bytes // shape.features)
-    return Prepared(circuit, circuit.constants(), products + 2 * shape.constant_bytes + model.circuit.weights.nbytes)
+    # The engine keeps products with the public polynomials, each as large as one reading of a batch: one of every
+    # form, and where there is a layer above it two of every row, one of every plain form and another. The constants
+    # are there twice.
+    layer, products = model.circuit.layer, len(model.circuit.bias)
+    if layer is not None:
+        products += 2 * len(layer.direct) + len(layer.bias) + 1
+    size = products * (shape.batch_bytes // shape.features) + 2 * shape.constant_bytes + model.circuit.size_bytes
+    return Prepared(circuit, circuit.constants(), size)
 
 
 class PreparedModels:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedanomaly.detectors import Detector
+from fedanomaly.detectors.projections import Polynomials
 from fedanomaly.fhe.scoring import Instructions, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
 
@@ -22,15 +23,18 @@ class Rehearsal:
     Parameters
     ----------
     kind : str
-        Of the circuit: "linear" or "quadratic".
+        Of the circuit: "linear", "quadratic" or "polynomial".
     features, forms, outputs : int
         Size of the circuit.
     weight_bits : int
-        A weight of 1 is computed as 2^weight_bits.
+        As in `fhe.scoring.Shape`, as the range is.
     range : float
-        Largest sum of the mean outputs of both halves of a batch.
+        Largest sum of outputs of a batch, over the places that share it.
     max_relative_error : float
         Largest error of an output, against the larger of 1 and the output, on standard normal events.
+    approximation_error : float or None
+        Of a detector that scores by polynomials in place of something else: how far
+        they are off where its training rows lie, root mean square of one projection.
     bytes_up_per_event, bytes_down_per_event : float
         With full batches.
     service_events_per_s, tenant_events_per_s : float
@@ -46,6 +50,7 @@ class Rehearsal:
     weight_bits: int
     range: float
     max_relative_error: float
+    approximation_error: float | None
     bytes_up_per_event: float
     bytes_down_per_event: float
     service_events_per_s: float
@@ -63,7 +68,8 @@ def rehearse(detector: Detector) -> Rehearsal:
     CapacityError
         If its weights are too large to be computed exactly.
     """
-    circuit, _ = detector.encryptable().circuit().balanced()
+    scorer = detector.encryptable()
+    circuit, _ = scorer.circuit().balanced()
     public = seed(bytes(32), circuit.digest, bytes(32))
     service = PreparedCircuit(circuit, public)
     shape = service.shape
@@ -90,6 +96,7 @@ def rehearse(detector: Detector) -> Rehearsal:
         weight_bits=shape.weight_bits,
         range=shape.range,
         max_relative_error=float(np.max(np.abs(outputs - wanted) / np.maximum(1.0, np.abs(wanted)))),
+        approximation_error=scorer.off if isinstance(scorer, Polynomials) else None,
         bytes_up_per_event=shape.batch_bytes / shape.events,
         bytes_down_per_event=shape.answer_bytes / shape.events,
         service_events_per_s=shape.events / ours,

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from fedanomaly.detectors import Detector
 from fedanomaly.errors import ConfigError, RangeError, UnavailableError, WrongAnswerError
-from fedanomaly.fhe.scoring import PreparedCircuit, seed
+from fedanomaly.fhe.scoring import PLACES, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
 from fedanomaly.scoring import canaries, streaming
-from fedanomaly.scoring.bounds import Bounds
+from fedanomaly.scoring.bounds import bounds_of
 from fedanomaly.scoring.exchange import HttpExchange
 from fedanomaly.scoring.in_process import Exchange
 from fedanomaly.scoring.progress import shown
@@ -123,7 +123,7 @@ class EncryptedScorer:
         public = seed(service.federation, self._digest, service.tenant)
         own = PreparedCircuit(self._circuit, public)
         self._tenant = Tenant(own.shape, public, own.constants())
-        self._bounds = Bounds(self._circuit, own.shape)
+        self._bounds = bounds_of(self._circuit, own.shape)
         self._padding = np.maximum(self._circuit.evaluate(np.zeros((1, self._circuit.features))), 0.0)[0]
         offer = resent(
             lambda: service.offer(self._digest),
@@ -319,13 +319,13 @@ class EncryptedScorer:
         outputs = self._circuit.evaluate(readings)
         # What is wrong may look like what is out of range; the difference is seen here, in the clear. Empty
         # places are events at the origin, and what is nearly out of range may be so by its noise.
-        limit, half = self._tenant.shape.range, self.max_events / 2
-        empty = self.max_events - len(readings)
-        means = (np.maximum(outputs, 0.0).sum(axis=0) + empty * self._padding) / half
-        if (means < NEARLY * limit).all():
+        shape = self._tenant.shape
+        limit, empty = NEARLY * shape.range, PLACES - len(readings)
+        means = (np.maximum(outputs, 0.0).sum(axis=0) + empty * self._padding) / shape.sharing
+        if (means < limit).all():
             raise WrongAnswerError("the service's scores are not those of this model")
         # Smaller batches have more empty places: no help where these alone are out of range.
-        if len(readings) == 1 or (2.0 * self._padding >= NEARLY * limit).any():
+        if len(readings) == 1 or (PLACES / shape.sharing * self._padding >= limit).any():
             return _Part(outputs, batches=1, local=len(readings))
         middle = len(readings) // 2
         first, second = self._part(readings[:middle], stop), self._part(readings[middle:], stop)

@@ -2,7 +2,7 @@
 
 from fedanomaly.types.arrays import Floats, Integers
 from fedanomaly.types.canonical import Reader, item, item_int
-from fedanomaly.types.circuit import Circuit
+from fedanomaly.types.circuit import Circuit, Layer
 from fedanomaly.types.quantiser import Quantiser, Total
 from fedanomaly.types.state import State
 from fedanomaly.types.step import FieldSpec, Statistics, Step
@@ -12,6 +12,7 @@ __all__ = [
     "FieldSpec",
     "Floats",
     "Integers",
+    "Layer",
     "Quantiser",
     "Reader",
     "State",
