@@ -121,6 +121,7 @@ KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const d
         }
 }
 #include "polynomial.h"
+#include "product.h"
 #undef JOIN_
 #undef JOIN
 #undef FN
@@ -143,6 +144,9 @@ KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const d
 #undef STORE_I32
 #undef ZERO
 #undef ADD_I64
+#undef SUB_I64
+#undef SPLAT_I64
+#undef KEEP_POSITIVE
 #undef MUL_I32
 #undef LOAD_I64
 #undef REDUCE
