@@ -17,7 +17,7 @@ import (
 )
 
 // abiVersion changes whenever a declaration or its meaning does.
-const abiVersion = 4
+const abiVersion = 5
 
 func main() {}
 

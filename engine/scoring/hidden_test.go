@@ -203,7 +203,7 @@ func TestAnAnswerThatLiesEndsTheModelKey(t *testing.T) {
 		"the part of u": func(answer []uint32) { answer[3*all+5] ^= 1 },
 		"a form":        func(answer []uint32) { answer[all] ^= 1 },
 		"zeros":         func(answer []uint32) { clear(answer) },
-		"turned":        func(answer []uint32) { slices.Reverse(answer) },
+		"turned":        func(answer []uint32) { slices.Reverse(answer[:4096]) },
 	} {
 		hidden, key := hiddenPair(t, m, kernel.Best())
 		batchKey, answer := answered(t, hidden, key, readings(random, 40))
@@ -219,13 +219,13 @@ func TestAnAnswerThatLiesEndsTheModelKey(t *testing.T) {
 		if slices.ContainsFunc(u, func(v uint64) bool { return v != 0 }) || slices.ContainsFunc(constant, func(v uint32) bool { return v != 0 }) {
 			t.Errorf("%s: secrets are still in memory", name)
 		}
-		if err := key.Decrypt(other, right, forms); !errors.Is(err, fault.Closed) {
+		if err := key.Decrypt(other, right, forms); !errors.Is(err, fault.Range) {
 			t.Errorf("%s: another answer was opened: %v", name, err)
 		}
 		if other.secret.Coeffs != nil {
 			t.Errorf("%s: the key of another batch is still there", name)
 		}
-		if _, err := key.Encrypt(readings(random, 4), make([]uint32, key.BatchWords())); !errors.Is(err, fault.Closed) {
+		if _, err := key.Encrypt(readings(random, 4), make([]uint32, key.BatchWords())); !errors.Is(err, fault.Range) {
 			t.Errorf("%s: another batch was encrypted: %v", name, err)
 		}
 	}
@@ -260,6 +260,23 @@ func TestAKeyOfABatchOpensOneAnswerOfAnEncryptedModel(t *testing.T) {
 	batchKey, answer = answered(t, hidden, key, readings(random, 15))
 	if err := another.Decrypt(batchKey, answer, forms); !errors.Is(err, fault.Order) {
 		t.Errorf("the key of another model was taken: %v", err)
+	}
+}
+
+func TestAClosedModelKeyDoesNothing(t *testing.T) {
+	random := rand.New(rand.NewPCG(10, 9))
+	hidden, key := hiddenPair(t, draw(random, Quadratic, 3, 2), kernel.Best())
+	batchKey, answer := answered(t, hidden, key, readings(random, 15))
+	u := key.secrets[0].Coeffs[0]
+	key.Close()
+	if slices.ContainsFunc(u, func(v uint64) bool { return v != 0 }) {
+		t.Error("a secret is still in memory")
+	}
+	if err := key.Decrypt(batchKey, answer, make([]float64, 10)); !errors.Is(err, fault.Closed) {
+		t.Error(err)
+	}
+	if _, err := key.Encrypt(readings(random, 15), make([]uint32, key.BatchWords())); !errors.Is(err, fault.Closed) {
+		t.Error(err)
 	}
 }
 

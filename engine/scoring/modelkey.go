@@ -23,7 +23,8 @@ type ModelKey struct {
 	HiddenShape
 	WeightBits int // the scale of the weights: 1 is 2^WeightBits
 	lock       sync.RWMutex
-	secrets    []ring.Poly // u of each form: NTT, Montgomery form; nil once closed
+	ended      error       // why nothing is encrypted and decrypted any more
+	secrets    []ring.Poly // u of each form: NTT, Montgomery form
 	tenant     *Tenant     // of the Linear circuit that is left once u is taken away
 }
 
@@ -120,8 +121,8 @@ func (k *ModelKey) unmask(sums []uint32) []uint32 {
 func (k *ModelKey) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	k.lock.RLock()
 	defer k.lock.RUnlock()
-	if k.secrets == nil {
-		return nil, fault.Closed
+	if k.ended != nil {
+		return nil, k.ended
 	}
 	return k.tenant.Encrypt(rows, out)
 }
@@ -131,13 +132,14 @@ func (k *ModelKey) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 //
 // A form of readings that Encrypt took is in range whatever they are. If an answer
 // is not, somebody made it, to see whether it is refused: that tells something of
-// s, which is gone, but also of u. So it closes this key too (fault.Range), and a
-// service gets one refusal out of each encrypted model. That an answer has another
-// length, or words that are no residues, depends on no secret and closes nothing.
+// s, which is gone, but also of u. So it ends this key too, with fault.Range for
+// this call and all later ones: a service gets one refusal out of an encrypted
+// model. That an answer has another length, or words that are no residues, depends
+// on no secret and ends nothing.
 func (k *ModelKey) Decrypt(key *BatchKey, answer []uint32, forms []float64) error {
 	err := k.decrypt(key, answer, forms)
 	if errors.Is(err, fault.Range) {
-		k.Close()
+		k.end(fault.Range)
 	}
 	return err
 }
@@ -145,10 +147,9 @@ func (k *ModelKey) Decrypt(key *BatchKey, answer []uint32, forms []float64) erro
 func (k *ModelKey) decrypt(key *BatchKey, answer []uint32, forms []float64) error {
 	k.lock.RLock()
 	defer k.lock.RUnlock()
-	var err error
+	err := k.ended
 	switch {
-	case k.secrets == nil:
-		err = fault.Closed
+	case err != nil:
 	case len(answer) != k.AnswerWords():
 		err = fault.Buffer
 	case !k.tenant.belowPrimes(answer):
@@ -164,14 +165,19 @@ func (k *ModelKey) decrypt(key *BatchKey, answer []uint32, forms []float64) erro
 }
 
 // Close forgets the secrets, after the calls under way.
-func (k *ModelKey) Close() {
+func (k *ModelKey) Close() { k.end(fault.Closed) }
+
+func (k *ModelKey) end(why error) {
 	k.lock.Lock()
 	defer k.lock.Unlock()
+	if k.ended != nil {
+		return
+	}
 	for _, u := range k.secrets {
 		for _, c := range u.Coeffs {
 			clear(c)
 		}
 	}
 	clear(k.tenant.constant)
-	k.secrets = nil
+	k.ended, k.secrets = why, nil
 }

@@ -27,7 +27,9 @@ KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2}
 """The kinds of circuits by the numbers that the engine has for them."""
 MAX_READING = 64.0
 """Readings are at most that far from 0; the engine refuses others."""
-READING_NOISE = math.sqrt((21 / 2 + 1 / 12) * 4096 / 2) / 2**23
+READING_SCALE = 2.0**23
+"""What a reading of 1 is in a batch."""
+READING_NOISE = math.sqrt((21 / 2 + 1 / 12) * 4096 / 2) / READING_SCALE
 """Standard deviation of what encrypting adds to a reading: N coefficients of noise and rounding, in units of 2^-23."""
 WORD_BYTES = 4
 

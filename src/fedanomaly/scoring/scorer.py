@@ -16,9 +16,10 @@ import numpy.typing as npt
 from fedanomaly.detectors import Detector
 from fedanomaly.errors import NotFoundError, RangeError, WrongAnswerError
 from fedanomaly.fhe.scoring import PreparedCircuit, seed
-from fedanomaly.fhe.tenant import Tenant
+from fedanomaly.fhe.tenant import Sizes, Tenant
 from fedanomaly.scoring import canaries
 from fedanomaly.scoring.bounds import Bounds
+from fedanomaly.scoring.hidden import HiddenModel
 from fedanomaly.scoring.in_process import Exchange
 from fedanomaly.scoring.wire import ID_BYTES
 from fedanomaly.types import Floats
@@ -86,6 +87,9 @@ class EncryptedScorer:
         Events of each batch that are checked.
     workers : int, optional
         Batches under way at a time. Default: one for each core.
+    hide_model : bool, default=False
+        Encrypt the model too: the service learns neither events nor weights. It costs
+        more; the documentation says what. The service must take uploads.
 
     Raises
     ------
@@ -95,6 +99,11 @@ class EncryptedScorer:
         If its weights are too large to be computed exactly.
     WrongAnswerError
         If the service says something else of the model than follows from it.
+
+    Notes
+    -----
+    A model that was hidden is encrypted under secrets that end with this scorer, or
+    with the first wrong answer.
     """
 
     def __init__(
@@ -104,14 +113,22 @@ class EncryptedScorer:
         *,
         n_canaries: int = canaries.CANARIES,
         workers: int | None = None,
+        hide_model: bool = False,
     ) -> None:
         self._detector = detector
         self._scorer = detector.encryptable()
         self._circuit, self._divisors = self._scorer.circuit().balanced()
-        self._digest = self._circuit.digest
         self._service = service
         self._n_canaries = n_canaries
         self._workers = workers or os.cpu_count() or 1
+        self._hidden = HiddenModel(self._circuit, service, n_canaries) if hide_model else None
+        if self._hidden is None:
+            self._agree()
+
+    def _agree(self) -> None:
+        """Settle on the circuit with the service, which computes it in the clear."""
+        service = self._service
+        self._digest = self._circuit.digest
         public = seed(service.federation, self._digest, service.tenant)
         own = PreparedCircuit(self._circuit, public)
         self._tenant = Tenant(own.shape, public, own.constants())
@@ -129,7 +146,11 @@ class EncryptedScorer:
     @property
     def max_events(self) -> int:
         """Most events of a batch."""
-        return self._tenant.shape.events
+        return self._sizes.events
+
+    @property
+    def _sizes(self) -> Sizes:
+        return self._hidden.shape if self._hidden else self._tenant.shape
 
     def score(self, X: npt.ArrayLike, *, progress: Callable[[int], None] | None = None) -> Scored:
         """Return the scores of rows.
@@ -157,10 +178,11 @@ class EncryptedScorer:
             parts.append(part)
             if progress:
                 progress(len(part.outputs))
-        outputs = np.concatenate([part.outputs for part in parts] or [np.empty((0, self._circuit.outputs))])
-        errors = self._bounds.of(encrypted, outputs)
+        none = [np.empty((0, self._circuit.outputs))]
+        outputs = np.concatenate([part.outputs for part in parts] or none)
+        errors = np.concatenate([part.errors for part in parts] or none)
         combined = self._scorer.combined
-        shape = self._tenant.shape
+        shape = self._sizes
         batches = sum(part.batches for part in parts)
         return Scored(
             scores=combined(outputs, readings),
@@ -194,6 +216,9 @@ class EncryptedScorer:
 
     def _part(self, readings: Floats) -> _Part:
         """Return the outputs of one batch; of parts of it, where their mean leaves the range."""
+        if self._hidden:
+            outputs, errors = self._hidden.score(readings)
+            return _Part(outputs, errors, batches=1, local=0)
         try:
             outputs = self._answered(readings)
         except NotFoundError:
@@ -203,7 +228,7 @@ class EncryptedScorer:
         places = canaries.drawn(len(readings), self._n_canaries, self.max_events // 2)
         if outputs is None or not canaries.agree(self._circuit, self._bounds, readings, outputs, places):
             return self._halves(readings)
-        return _Part(outputs, batches=1, local=0)
+        return _Part(outputs, self._bounds.of(readings, outputs), batches=1, local=0)
 
     def _answered(self, readings: Floats) -> Floats | None:
         """Return what the service gives for a batch; None if it cannot be a score."""
@@ -227,11 +252,12 @@ class EncryptedScorer:
             raise WrongAnswerError("the service's scores are not those of this model")
         # Smaller batches have more empty places: no help where these alone are out of range.
         if len(readings) == 1 or (2.0 * self._padding >= NEARLY * limit).any():
-            return _Part(outputs, batches=1, local=len(readings))
+            return _Part(outputs, self._bounds.of(readings, outputs), batches=1, local=len(readings))
         middle = len(readings) // 2
         first, second = self._part(readings[:middle]), self._part(readings[middle:])
         return _Part(
             np.concatenate([first.outputs, second.outputs]),
+            np.concatenate([first.errors, second.errors]),
             batches=1 + first.batches + second.batches,
             local=first.local + second.local,
         )
@@ -240,5 +266,6 @@ class EncryptedScorer:
 @dataclass(frozen=True, eq=False)
 class _Part:
     outputs: Floats
+    errors: Floats
     batches: int
     local: int
