@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from fedanomaly.errors import CapacityError, CryptoError, DataError, ShapeError
+from fedanomaly.errors import CapacityError, ConfigError, CryptoError, DataError, ShapeError
 from fedanomaly.fhe._engine import call, ffi
 from fedanomaly.fhe.hidden import EncryptedModel, HiddenShape
 from fedanomaly.fhe.scoring import WORD_BYTES
@@ -71,11 +71,11 @@ def encrypt_model(weights: Floats) -> tuple[EncryptedModel, ModelKey]:
     Raises
     ------
     ShapeError
-        If there are no weights, or more than the engine takes.
+        If there are no weights, or not in rows.
     DataError
         If a weight is NaN or infinite.
     CapacityError
-        If the weights of a form are too large to be computed with.
+        If there are too many weights, or those of a form are too large to be computed with.
     """
     if weights.ndim != 2 or 0 in weights.shape:
         raise ShapeError(f"weights have a row for each form and a column for each feature, not shape {weights.shape}")
@@ -84,8 +84,11 @@ def encrypt_model(weights: Floats) -> tuple[EncryptedModel, ModelKey]:
     shape = HiddenShape(features, forms)
     try:
         size = shape.model_bytes
-    except CryptoError:
-        raise ShapeError("a model of so many weights cannot be encrypted") from None
+    except ConfigError:
+        raise CapacityError(
+            f"a model of {forms} forms of {features} weights is too large to be encrypted",
+            hint="a detector with fewer components, or on fewer columns, has fewer",
+        ) from None
     words, seed, out = bytearray(size), bytearray(32), ffi.new("int64_t[2]")
     try:
         call(

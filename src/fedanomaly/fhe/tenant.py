@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
-from fedanomaly.errors import CryptoError, DataError, MessageError, ReplayError, ShapeError
+from fedanomaly.errors import CryptoError, DataError, MessageError, RangeError, ReplayError, ShapeError
 from fedanomaly.fhe._engine import call, ffi, free
 from fedanomaly.fhe.scoring import KINDS, MAX_READING, WORD_BYTES, Shape
 from fedanomaly.types import Floats
@@ -111,6 +111,8 @@ class Encryptor(Generic[Shaped_co]):
                 len(batch) // WORD_BYTES,
                 key,
             )
+        except RangeError:  # of a key that has ended
+            raise
         except DataError:
             raise DataError(f"a reading is missing, or farther than {MAX_READING:g} from 0") from None
         return batch, BatchKey(self, int(key[0]), len(rows))
