@@ -131,6 +131,7 @@ KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const do
     return !above;
 }
 #include "polynomial.h"
+#include "product.h"
 #undef JOIN_
 #undef JOIN
 #undef FN
@@ -153,6 +154,9 @@ KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const do
 #undef STORE_I32
 #undef ZERO
 #undef ADD_I64
+#undef SUB_I64
+#undef SPLAT_I64
+#undef KEEP_POSITIVE
 #undef MUL_I32
 #undef LOAD_I64
 #undef REDUCE

@@ -26,6 +26,9 @@
 #define STORE_I32(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtpd_epi32(v))
 #define ZERO _mm512_setzero_si512
 #define ADD_I64 _mm512_add_epi64
+#define SUB_I64 _mm512_sub_epi64
+#define SPLAT_I64 _mm512_set1_epi64
+#define KEEP_POSITIVE(v, other) _mm512_mask_mov_epi64(v, _mm512_movepi64_mask(v), other)
 #define MUL_I32 _mm512_mul_epi32
 #define LOAD_I64(p) _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
 #define REDUCE reduce_avx512
@@ -90,6 +93,10 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
 #define STORE_I32(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtpd_epi32(v))
 #define ZERO _mm256_setzero_si256
 #define ADD_I64 _mm256_add_epi64
+#define SUB_I64 _mm256_sub_epi64
+#define SPLAT_I64 _mm256_set1_epi64x
+#define KEEP_POSITIVE(v, other) \
+    _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(v), _mm256_castsi256_pd(other), _mm256_castsi256_pd(v)))
 #define MUL_I32 _mm256_mul_epi32
 #define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
 #define REDUCE reduce_avx2
@@ -170,6 +177,11 @@ void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, u
     (isa == FA_AVX512 ? polynomial_avx512 : polynomial_avx2)(p, c0, answer);
 }
 
+void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
+                       const uint32_t *matrix, const uint32_t *x, uint32_t *out) {
+    (isa == FA_AVX512 ? product_avx512 : product_avx2)(limbs, points, features, rows, primes, matrix, x, out);
+}
+
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -214,6 +226,8 @@ int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, 
     return 0;
 }
 void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {}
+void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
+                       const uint32_t *matrix, const uint32_t *x, uint32_t *out) {}
 double fa_kernel_peak(int isa) { return 0; }
 #endif
 

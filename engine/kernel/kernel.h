@@ -43,6 +43,11 @@ typedef struct {
 // The coefficients of 1, s, s^2 and s^3 of the score, all in [0, q): [4][limb][point].
 void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer);
 
+// A matrix of residues below 2^30, uint32 [limb][point / 16][row][feature][16], times a batch: uint32
+// [row][limb][point], in [0, q).
+void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
+                       const uint32_t *matrix, const uint32_t *x, uint32_t *out);
+
 // 1 if every residue is below its prime.
 int fa_kernel_below(int limbs, long words, const double *primes, const uint32_t *x);
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,11 @@ import numpy.typing as npt
 from fedanomaly.detectors import Detector
 from fedanomaly.errors import ConfigError, RangeError, UnavailableError, WrongAnswerError
 from fedanomaly.fhe.scoring import PLACES, PreparedCircuit, seed
-from fedanomaly.fhe.tenant import Tenant
+from fedanomaly.fhe.tenant import Sizes, Tenant
 from fedanomaly.scoring import canaries, streaming
 from fedanomaly.scoring.bounds import bounds_of
 from fedanomaly.scoring.exchange import HttpExchange
+from fedanomaly.scoring.hidden import HiddenModel
 from fedanomaly.scoring.in_process import Exchange
 from fedanomaly.scoring.progress import shown
 from fedanomaly.scoring.resending import Stop, resent
@@ -33,6 +34,7 @@ from fedanomaly.transport import Patience
 from fedanomaly.transport.signing import Signer
 from fedanomaly.types import Floats
 
+Asked = TypeVar("Asked")
 NEARLY = 0.99
 """Of the range: noise may bring a batch beyond it that is so near."""
 ONE_TRY = Patience(attempts=1)
@@ -69,6 +71,9 @@ class EncryptedScorer:
         Events of each batch that are checked.
     workers : int, optional
         Batches under way at a time. Default: one for each core.
+    hide_model : bool, default=False
+        Encrypt the model too: the service learns neither events nor weights. It costs
+        more; the documentation says what. The service must take uploads.
 
     Raises
     ------
@@ -80,6 +85,11 @@ class EncryptedScorer:
         If the service does not answer for 5 seconds.
     WrongAnswerError
         If the service says something else of the model than follows from it.
+
+    Notes
+    -----
+    A model that was hidden is encrypted under secrets that end with this scorer, or
+    with the first wrong answer.
     """
 
     def __init__(
@@ -93,6 +103,7 @@ class EncryptedScorer:
         retry_for_s: float | None = None,
         n_canaries: int = canaries.CANARIES,
         workers: int | None = None,
+        hide_model: bool = False,
     ) -> None:
         self._detector = detector
         self._scorer = detector.encryptable()
@@ -112,8 +123,12 @@ class EncryptedScorer:
             raise ConfigError("an exchange has an identity, a federation and certificates of its own")
         else:
             self._service = service
+        self._hidden = None
         try:
-            self._begin(self._service)
+            if hide_model:
+                self._hidden = self._asked(lambda: HiddenModel(self._circuit, self._service, n_canaries), lambda: None)
+            else:
+                self._begin(self._service)
         except BaseException:
             self.close()
             raise
@@ -125,15 +140,15 @@ class EncryptedScorer:
         self._tenant = Tenant(own.shape, public, own.constants())
         self._bounds = bounds_of(self._circuit, own.shape)
         self._padding = np.maximum(self._circuit.evaluate(np.zeros((1, self._circuit.features))), 0.0)[0]
-        offer = resent(
-            lambda: service.offer(self._digest),
-            upload=lambda: service.upload(self._circuit),
-            retry_for_s=min(self._retry_for_s, OPEN_FOR_S),
-            stop=Stop(self._closed),
-        )
+        offer = self._asked(lambda: service.offer(self._digest), lambda: service.upload(self._circuit))
         # Its own word for the precision would widen the bounds that it is held to.
         if (offer.shape, offer.constants) != (own.shape, own.constants()):
             raise WrongAnswerError("the service computes this model otherwise than it is")
+
+    def _asked(self, ask: Callable[[], Asked], upload: Callable[[], None]) -> Asked:
+        """Return what the service says to the first question; it may be about to start."""
+        retry_for_s = min(self._retry_for_s, OPEN_FOR_S)
+        return resent(ask, upload=upload, retry_for_s=retry_for_s, stop=Stop(self._closed))
 
     def __enter__(self) -> Self:
         return self
@@ -152,7 +167,11 @@ class EncryptedScorer:
     @property
     def max_events(self) -> int:
         """Most events of a batch."""
-        return self._tenant.shape.events
+        return self._sizes.events
+
+    @property
+    def _sizes(self) -> Sizes:
+        return self._hidden.shape if self._hidden else self._tenant.shape
 
     def score(self, X: npt.ArrayLike, *, progress: bool | Callable[[int], None] | None = None) -> Scored:
         """Return the scores of rows.
@@ -276,12 +295,11 @@ class EncryptedScorer:
         readings = self._scorer.readings(rows)
         encrypted = readings / self._divisors
         part = self._part(encrypted, stop)
-        errors = self._bounds.of(encrypted, part.outputs)
-        combined, shape = self._scorer.combined, self._tenant.shape
+        combined, shape = self._scorer.combined, self._sizes
         return Scored(
             scores=combined(part.outputs, readings),
-            lower=combined(part.outputs - errors, readings),
-            upper=combined(part.outputs + errors, readings),
+            lower=combined(part.outputs - part.errors, readings),
+            upper=combined(part.outputs + part.errors, readings),
             threshold=-self._detector.offset_,
             batches=part.batches,
             local=part.local,
@@ -293,6 +311,11 @@ class EncryptedScorer:
         """Return the outputs of one batch; of parts of it, where their mean leaves the range."""
         if stop.is_set():
             raise UnavailableError("scoring was stopped")
+        if (hidden := self._hidden) is not None:
+            outputs, errors = resent(
+                lambda: hidden.score(readings), upload=hidden.upload, retry_for_s=self._retry_for_s, stop=stop
+            )
+            return _Part(outputs, errors, batches=1, local=0)
         outputs = resent(
             lambda: self._answered(readings),
             upload=lambda: self._service.upload(self._circuit),
@@ -302,7 +325,7 @@ class EncryptedScorer:
         places = canaries.drawn(len(readings), self._n_canaries, self.max_events // 2)
         if outputs is None or not canaries.agree(self._circuit, self._bounds, readings, outputs, places):
             return self._halves(readings, stop)
-        return _Part(outputs, batches=1, local=0)
+        return _Part(outputs, self._bounds.of(readings, outputs), batches=1, local=0)
 
     def _answered(self, readings: Floats) -> Floats | None:
         """Return what the service gives for a batch; None if it cannot be a score."""
@@ -326,11 +349,12 @@ class EncryptedScorer:
             raise WrongAnswerError("the service's scores are not those of this model")
         # Smaller batches have more empty places: no help where these alone are out of range.
         if len(readings) == 1 or (PLACES / shape.sharing * self._padding >= limit).any():
-            return _Part(outputs, batches=1, local=len(readings))
+            return _Part(outputs, self._bounds.of(readings, outputs), batches=1, local=len(readings))
         middle = len(readings) // 2
         first, second = self._part(readings[:middle], stop), self._part(readings[middle:], stop)
         return _Part(
             np.concatenate([first.outputs, second.outputs]),
+            np.concatenate([first.errors, second.errors]),
             batches=1 + first.batches + second.batches,
             local=first.local + second.local,
         )
@@ -339,5 +363,6 @@ class EncryptedScorer:
 @dataclass(frozen=True, eq=False)
 class _Part:
     outputs: Floats
+    errors: Floats
     batches: int
     local: int
