@@ -264,6 +264,22 @@ def test_a_stream_that_is_closed_while_its_source_waits_asks_nothing_more_of_it(
     assert (source.qsize(), service.asked) == (1, 1)
 
 
+def test_a_stream_that_is_closed_gives_up_what_it_tries_again():
+    class Fading(Gate):
+        def answer(self, digest, batch, batch_id):
+            if self.answered:
+                self.asked += 1
+                raise UnavailableError("away")
+            return super().answer(digest, batch, batch_id)
+
+    service = Fading()
+    stream = EncryptedScorer(DETECTOR, service, workers=1, retry_for_s=1e6).stream(ROWS[:20], max_events=10)
+    next(stream)
+    until(lambda: service.asked > 2)
+    stream.close()
+    assert threads() == []
+
+
 def test_who_closes_the_scorer_ends_its_streams_also_while_the_service_is_away():
     class Away(Gate):
         def answer(self, digest, batch, batch_id):
