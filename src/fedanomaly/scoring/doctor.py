@@ -61,9 +61,7 @@ def _releases(home: Home, config: ScoringConfig) -> Iterator[Check]:
         except OSError as error:
             yield fail(name, f"cannot be read: {error.strerror}", f"let the service's user read {file}")
         else:
-            facts = (
-                f"{model.shape.kind}, {model.shape.features} features, {model.shape.batch_bytes / MIB:.1f} MiB a batch"
-            )
+            facts = f"{model.shape.kind}, {model.shape.features} features"
             yield ok(name, f"{found.name} version {found.version}: {facts}")
     if not files and not config.max_uploads_per_tenant:
         step = f"put release files into {home.models_path}, or set max_uploads_per_tenant"
