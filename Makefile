@@ -58,7 +58,7 @@ test: setup
 
 #: make kill9     kill -9 of real processes at every state, and around everything durable or sent
 kill9: setup
-	@FEDANOMALY_KILL9=1 .venv/bin/python -m pytest -q tests/e2e/test_kill_nine.py
+	@FEDANOMALY_KILL9=1 .venv/bin/python -m pytest -q tests/e2e/test_kill_nine.py tests/e2e/test_kill_nine_scoring.py
 
 #: make chaos     ten minutes of kills, cuts, slow networks and full disks; 20 rounds and all ledgers hold (MINUTES ROUNDS SEED)
 chaos: setup
