@@ -42,7 +42,7 @@ FUZZ_S ?= 10
 ROWS ?= 10000000
 ARGS ?=
 
-.PHONY: help setup demo test fuzz sanitize large faults kill9 chaos three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
+.PHONY: help setup demo test fuzz sanitize large faults kill9 chaos soak three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -63,6 +63,10 @@ kill9: setup
 #: make chaos     ten minutes of kills, cuts, slow networks and full disks; 20 rounds and all ledgers hold (MINUTES ROUNDS SEED)
 chaos: setup
 	@.venv/bin/python -m tests.e2e.chaos --minutes $(or $(MINUTES),10) --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1)
+
+#: make soak      a scoring service and a client at work for MINUTES, with kill -9 and model swaps; neither may grow
+soak: setup
+	@.venv/bin/python -m tests.e2e.soak --minutes $(or $(MINUTES),10)
 
 #: make faults    federations under faults that seeds draw (SEEDS=2000 FIRST=1 RING=fast; RING=real for the engine)
 faults: setup

@@ -3,17 +3,21 @@
 from functools import cache
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.parquet
 import pytest
+from benchmarks.payments import COLUMNS, TAUGHT_DAYS
 from sklearn.metrics import roc_auc_score
 
 from fedanomaly.datasets import make_payments
 from fedanomaly.detectors import from_params, registry
-from fedanomaly.features import encode, infer_schema
+from fedanomaly.features import Schema, encode, infer_schema
 from fedanomaly.scoring import EncryptedScorer, InProcess
 from tests.contract.real_data import adbench, intrusions, real_file
 
 SETS = ("2_annthyroid", "6_cardio", "14_glass", "32_shuttle", "42_WBC", "30_satellite")
+WINDOWED = Schema.from_toml(COLUMNS)
 EXACT = 5e-4
 """Largest error of a score, against the larger of 1 and the score."""
 STEEP = {"vector_autoregression": 1e-3}
@@ -37,6 +41,13 @@ def taught_and_scored(name):
         features = payments.table.select(payments.features)
         rows, labels = encode(infer_schema(features).schema, features), payments.table["fraud"].to_numpy()
         return rows, labels, rows, labels
+    if name == "transactions":
+        # As in benchmarks/payments.py: windows over each customer and terminal; the last week is scored.
+        table = pyarrow.parquet.read_table(real_file("payments_fdh", "transactions.parquet")).sort_by("TX_DATETIME")
+        table = table.filter(pc.equal(pc.bit_wise_and(table["CUSTOMER_ID"].cast("int64"), 31), 0))
+        day = table["TX_DATETIME"].to_numpy().astype("datetime64[D]").astype(np.int64)
+        rows, labels, taught = encode(WINDOWED, table), table["TX_FRAUD"].to_numpy(), day - day[0] < TAUGHT_DAYS
+        return rows[taught], labels[taught], rows[~taught], labels[~taught]
     rows, labels = adbench(name)
     return rows, labels, rows, labels
 
@@ -45,7 +56,7 @@ def with_circuits():
     return [name for name in registry() if not from_params(name).why_no_circuit]
 
 
-@pytest.mark.parametrize("dataset", [*SETS, "cards", "intrusions", "payments"])
+@pytest.mark.parametrize("dataset", [*SETS, "cards", "intrusions", "payments", "transactions"])
 @pytest.mark.parametrize("name", with_circuits())
 def test_encrypted_scores_are_the_local_ones(name, dataset):
     rows, labels, scored_rows, truth = taught_and_scored(dataset)

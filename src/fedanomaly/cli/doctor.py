@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedanomaly.cli.options import COORDINATOR_HOME, NODE_HOME, Json, PassphraseFile
+from fedanomaly.cli.options import COORDINATOR_HOME, NODE_HOME, SCORING_HOME, Json, PassphraseFile
 from fedanomaly.cli.output import print_json, stdout, table
 from fedanomaly.cli.passphrase import VARIABLE, passphrase_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Homes = Annotated[
     list[Path] | None,
-    typer.Argument(help="Homes of nodes and coordinators; FEDANOMALY_HOME, else the default ones if not given."),
+    typer.Argument(help="Homes of any services; FEDANOMALY_HOME, else the default ones if not given."),
 ]
 
 
@@ -37,6 +37,7 @@ def doctor(homes: Homes = None, passphrase_file: PassphraseFile = None, as_json:
     [bold]Example[/bold]
 
     $ fedanomaly doctor
+    $ fedanomaly doctor /srv/scoring
     $ fedanomaly doctor /srv/node --passphrase-file passphrase.txt --json
     """
     found = [(home, check) for home in _homes(homes) for check in _examined(home, passphrase_file)]
@@ -56,7 +57,8 @@ def _homes(given: list[Path] | None) -> list[Path]:
     named = given or [Path(at) for at in (os.environ.get("FEDANOMALY_HOME"),) if at]
     if named:
         return [home.expanduser() for home in named]
-    homes = [home for home in (NODE_HOME.expanduser(), COORDINATOR_HOME.expanduser()) if home.is_dir()]
+    defaults = (NODE_HOME.expanduser(), COORDINATOR_HOME.expanduser(), SCORING_HOME.expanduser())
+    homes = [home for home in defaults if home.is_dir()]
     if not homes:
         raise ConfigError("there is no home to look at", hint="name it: fedanomaly doctor FOLDER")
     return homes
@@ -68,6 +70,12 @@ def _examined(home: Path, passphrase_file: Path | None) -> Iterator[Check]:
         from fedanomaly.coordinator.doctor import examine as examine_coordinator
 
         yield from examine_coordinator(CoordinatorHome(home))
+        return
+    if (home / "scoring.toml").exists():
+        from fedanomaly.scoring.doctor import examine as examine_scoring
+        from fedanomaly.scoring.home import Home as ScoringHome
+
+        yield from examine_scoring(ScoringHome(home))
         return
     from fedanomaly.node.doctor import examine
     from fedanomaly.node.home import Home

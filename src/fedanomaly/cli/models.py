@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -112,6 +113,40 @@ def show(
         f"  speed      service {rehearsal.service_events_per_s:,.0f}, tenant {rehearsal.tenant_events_per_s:,.0f} "
         f"events a second on one core ({rehearsal.instructions})"
     )
+
+
+@app.command()
+def release(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    to: Annotated[
+        Path, typer.Option("--to", help="File whose name ends in .release, or a folder such as the service's models.")
+    ],
+    version: Annotated[int | None, typer.Option(help="Version; default: the newest.")] = None,
+    home: NodeHome = NODE_HOME,
+    passphrase_file: PassphraseFile = None,
+    as_json: Json = False,
+) -> None:
+    """Sign a model for scoring services, so that all of their tenants may score with it on ciphertexts.
+
+    A service takes the file if this node's identity is one of its releasers. It
+    holds the model, in the clear, and no row. The file is there whole or not at all.
+
+    [bold]Example[/bold]
+
+    $ fedanomaly models release payments --to /srv/scoring/models
+    """
+    from fedanomaly.cli.released import write_release
+    from fedanomaly.node.home import Home
+
+    told = write_release(Home(home.expanduser()), passphrase_file, name, version, to.expanduser())
+    if as_json:
+        print_json(told)
+        return
+    done(f"release    {told['model']}, version {told['version']}, circuit {told['digest'][:16]}…")
+    done(f"federation {told['federation']}")
+    done(f"signed by  {told['signer']}")
+    done(f"written    {told['file']}")
+    done("next       put it into the models folder of each service whose releasers list that key")
 
 
 def _given(context: typer.Context, name: str) -> bool:

@@ -9,6 +9,7 @@ import typer
 
 NODE_HOME = Path("~/.fedanomaly/node")
 COORDINATOR_HOME = Path("~/.fedanomaly/coordinator")
+SCORING_HOME = Path("~/.fedanomaly/scoring")
 
 NodeHome = Annotated[
     Path,

@@ -9,21 +9,20 @@ from typing import Annotated
 
 import typer
 
-from fedanomaly.cli.options import Json
+from fedanomaly.cli.options import SCORING_HOME, Json
 from fedanomaly.cli.output import done, print_json, stdout, table
 
 app = typer.Typer(
     help="A service that scores encrypted events: it sees neither events nor scores.", no_args_is_help=True
 )
 
-HOME = Path("~/.fedanomaly/scoring")
-ScoringHome = Annotated[Path, typer.Argument(help="Home folder of the service.", show_default=str(HOME))]
+ScoringHome = Annotated[Path, typer.Argument(help="Home folder of the service.", show_default=str(SCORING_HOME))]
 Key = Annotated[str, typer.Argument(help="Public key of the organisation's identity, 64 hexadecimal digits.")]
 
 
 @app.command()
 def init(
-    home: ScoringHome = HOME,
+    home: ScoringHome = SCORING_HOME,
     federation: Annotated[
         str, typer.Option("--federation", help="Identifier of the federation, 64 hexadecimal digits.")
     ] = "",
@@ -101,7 +100,7 @@ def add_tenant(
 
 
 @app.command()
-def tenants(home: ScoringHome = HOME, as_json: Json = False) -> None:
+def tenants(home: ScoringHome = SCORING_HOME, as_json: Json = False) -> None:
     """List who may score here.
 
     [bold]Example[/bold]
@@ -118,7 +117,7 @@ def tenants(home: ScoringHome = HOME, as_json: Json = False) -> None:
 
 
 @app.command()
-def run(home: ScoringHome = HOME) -> None:
+def run(home: ScoringHome = SCORING_HOME) -> None:
     """Serve until SIGTERM or Ctrl-C; what is under way is answered first.
 
     SIGHUP makes it read tenants, releasers, models and certificate again. Models

@@ -10,14 +10,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 from fedanomaly.coordinator.home import Home
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.protocol import NO_ATTACHMENT, Entry, Envelope, Transcript, unneeded
 from fedanomaly.storage.tables import SCHEMA_VERSION
 from fedanomaly.transport import checks
-from fedanomaly.transport.certificates import read_certificate
 from fedanomaly.transport.checks import Check, fail, failed, ok, warn
 from fedanomaly.transport.trust import client_context
 from fedanomaly.transport.verification import MAX_SKEW_S
@@ -37,24 +35,14 @@ def examine(home: Home) -> Iterator[Check]:
         return
     yield ok("settings and key", f"{home.config.name}, coordinator {home.identity.public_key.hex()[:16]}…")
     if home.config.tls_certificate:
-        yield from _certificate(home.folder / home.config.tls_certificate, home.folder / home.config.tls_key)
+        files = (home.folder / home.config.tls_certificate, home.folder / home.config.tls_key)
+        yield from checks.certificate(*files, settings="coordinator.toml")
     if home.database_path.exists():
         yield checks.database("database", home.database_path)
         yield from _log(home)
     else:
         yield warn("log", "this coordinator has not run yet", "run: fedanomaly coordinator run")
     yield from _way(home)
-
-
-def _certificate(certificate: Path, key: Path) -> Iterator[Check]:
-    try:
-        yield checks.expiry("certificate", read_certificate(certificate).not_after.timestamp())
-        if key.stat().st_mode & 0o007:
-            yield fail("TLS key", "everybody may read it", f"chmod o= {key}")
-    except FedAnomalyError as error:
-        yield failed("certificate", error)
-    except OSError as error:
-        yield fail("TLS key", f"{key}: {error.strerror}", "set tls_key in coordinator.toml")
 
 
 def _log(home: Home) -> Iterator[Check]:

@@ -23,6 +23,7 @@ import httpx2
 from fedanomaly import __version__
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.fhe import ABI_VERSION
+from fedanomaly.transport.certificates import read_certificate
 from fedanomaly.transport.connection import is_loopback
 from fedanomaly.transport.wire import API_VERSION
 from fedanomaly.types.canonical import VERSION
@@ -161,7 +162,7 @@ def way_to(url: str, *, trust: ssl.SSLContext | None) -> Iterator[Check]:
     try:
         connection = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
     except OSError as error:
-        step = "is the coordinator running, and the port open in every firewall in between?"
+        step = "is the service running, and the port open in every firewall in between?"
         yield fail("connection", f"{host} port {port}: {error.strerror or error}", step)
         return
     with connection:
@@ -174,7 +175,7 @@ def way_to(url: str, *, trust: ssl.SSLContext | None) -> Iterator[Check]:
                 protocol = secured.version()
         except OSError as error:
             reason = getattr(error, "verify_message", "") or str(error)
-            yield fail("TLS", reason, "check the coordinator's certificate, and what this node trusts (ca)")
+            yield fail("TLS", reason, "check the service's certificate, and what is trusted here (ca)")
             return
     yield expiry(f"TLS ({protocol})", ssl.cert_time_to_seconds(str(certificate.get("notAfter"))))
 
@@ -187,6 +188,26 @@ def expiry(name: str, not_after_s: float, now_s: float | None = None) -> Check:
         return fail(name, f"the certificate expired on {day}", "renew it")
     found = f"the certificate is good until {day}"
     return ok(name, found) if left > EXPIRY_WARN_DAYS else warn(name, f"{found}, {left:.0f} days", "renew it soon")
+
+
+def certificate(file: Path, key: Path, *, settings: str) -> Iterator[Check]:
+    """Check the certificate that a service shows, and who may read its key.
+
+    Parameters
+    ----------
+    file, key : Path
+        PEM files.
+    settings : str
+        Name of the file that names them.
+    """
+    try:
+        yield expiry("certificate", read_certificate(file).not_after.timestamp())
+        if key.stat().st_mode & 0o007:
+            yield fail("TLS key", "everybody may read it", f"chmod o= {key}")
+    except FedAnomalyError as error:
+        yield failed("certificate", error)
+    except OSError as error:
+        yield fail("TLS key", f"{key}: {error.strerror}", f"set tls_key in {settings}")
 
 
 def database(name: str, path: Path) -> Check:
@@ -204,7 +225,7 @@ def database(name: str, path: Path) -> Check:
 
 
 def answer_of(url: str, path: str, *, trust: ssl.SSLContext | None) -> tuple[Check, httpx2.Response | None]:
-    """Check that a coordinator answers an unsigned request, and return what it answers."""
+    """Check that a service answers an unsigned request, and return what it answers."""
     loopback = is_loopback(urlsplit(url).hostname or "")
     try:
         response = httpx2.get(
@@ -213,6 +234,6 @@ def answer_of(url: str, path: str, *, trust: ssl.SSLContext | None) -> tuple[Che
     except httpx2.HTTPError as error:
         return fail("HTTP", f"{type(error).__name__}: {error}", "does another program listen there?"), None
     if not response.is_success:
-        step = "is this the coordinator's URL, and does a proxy in between pass everything on?"
+        step = "is this the service's URL, and does a proxy in between pass everything on?"
         return fail("HTTP", f"GET {path}: status {response.status_code}", step), None
     return ok("HTTP", f"GET {path}: status {response.status_code}"), response

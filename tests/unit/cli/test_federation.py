@@ -9,8 +9,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from fedanomaly.cli.running import running_node
 from fedanomaly.scoring.config import ScoringConfig
 from fedanomaly.scoring.home import init_home
+from fedanomaly.scoring.release import read_release
 from tests.unit.coordinator.conftest import free_port
 from tests.unit.node.federation import PASSPHRASE, payments, until
 from tests.unit.scoring.conftest import Service, serve
@@ -132,6 +134,43 @@ def test_a_service_scores_rows_that_it_does_not_see(fedanomaly, trained, home, r
     assert np.allclose(json.loads(by_policy)["scores"], local["scores"], rtol=5e-4, atol=5e-4)
     assert told["encrypted"]["batches"] == json.loads(by_policy)["encrypted"]["batches"] == 1
     assert "encrypted  1 batches" in said
+
+
+def test_a_released_model_is_for_all_tenants_of_a_service(fedanomaly, trained, home, tmp_path):
+    fedanomaly("train", "payments", "--detector", "pca", "--model", "released", "--home", home)
+    federation, keystore = trained.home.membership.federation, trained.home.unlock(PASSPHRASE)
+
+    told = json.loads(fedanomaly("models", "release", "released", "--to", tmp_path, "--home", home, "--json").stdout)
+    said = fedanomaly("models", "release", "released", "--to", "other.release", "--home", home).stdout
+
+    assert told["file"] == str(tmp_path / "released-1.release")
+    assert (told["federation"], told["signer"]) == (federation.hex(), keystore.public_key.hex())
+    assert {path.name for path in tmp_path.glob("*release*")} == {"released-1.release", "other.release"}
+    assert f"signed by  {told['signer']}" in said
+    file = (tmp_path / "released-1.release").read_bytes()
+    assert file == (tmp_path / "other.release").read_bytes()
+    found = read_release(file, federation=federation, releasers=[keystore.public_key])
+    assert (found.name, found.version, found.circuit.digest.hex()) == ("released", 1, told["digest"])
+    with running_node(trained.home) as node:
+        detector = node.model("released").detector
+    asked, _ = detector.encryptable().circuit().balanced()
+    assert found.circuit.digest == asked.digest  # what an encrypted scorer asks for
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["payments", "--to", "payments.zip"], "does not end in .release"),
+        (["payments", "--to", "nowhere/payments.release"], "there is no such folder"),
+        (["unknown", "--to", "."], "no model unknown"),
+        (["uncomputed", "--to", "."], "FA100"),
+    ],
+)
+def test_what_cannot_be_released_leaves_no_file(fedanomaly, home, tmp_path, arguments, said):
+    if arguments[0] == "uncomputed":
+        fedanomaly("train", "payments", "--detector", "random_trees", "--model", "uncomputed", "--home", home)
+    assert said in fedanomaly("models", "release", *arguments, "--home", home, code=1).stderr
+    assert not list(tmp_path.glob("*release*"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def analyze(tmp_path):
 
 
 def test_there_is_a_unit_for_each_service():
-    assert [unit.name for unit in UNITS] == ["fedanomaly-coordinator.service", "fedanomaly-node.service"]
+    assert [unit.stem for unit in UNITS] == ["fedanomaly-coordinator", "fedanomaly-node", "fedanomaly-scoring"]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
@@ -63,10 +63,11 @@ def test_the_command_of_a_unit_has_these_options(unit):
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_systemd_waits_longer_than_a_graceful_stop_takes(unit):
     from fedanomaly.node.service import STOP_TIMEOUT_S
+    from fedanomaly.scoring.server import DRAIN_S
     from fedanomaly.transport.serving import GRACEFUL_STOP_S
 
-    longest = GRACEFUL_STOP_S if "coordinator" in unit.name else STOP_TIMEOUT_S
-    assert int(settings_of(unit)["TimeoutStopSec"]) > longest + 10
+    longest = {"coordinator": GRACEFUL_STOP_S, "node": STOP_TIMEOUT_S, "scoring": DRAIN_S + GRACEFUL_STOP_S}
+    assert int(settings_of(unit)["TimeoutStopSec"]) > longest[unit.stem.removeprefix("fedanomaly-")] + 10
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
