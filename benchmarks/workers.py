@@ -42,6 +42,10 @@ class Worker:
         """Return the median of a method's times; the first call only warmed up."""
         return statistics.median(self._times[method][1:])
 
+    def least_s(self, method: str) -> float:
+        """Return the least of a method's times: what it takes when nothing else is in the way."""
+        return min(self._times[method])
+
     def facts(self) -> dict[str, Any]:
         """Return what the subject's `facts` says."""
         self._pipe.send("facts")

@@ -25,10 +25,11 @@ import (
 // keys. So the owner takes u sum a_i c_i away (unmask), and what is left is an
 // answer of a Linear circuit. It squares and adds the bias itself.
 //
-// Squares on ciphertexts would be of degree 2 in s and in u. They need N = 8192
-// and six primes; a batch takes six times the bytes, and the model twice as many
-// as that, because forms could not share sum a_i c_i. An answer of k forms is
-// larger than squares only from k = 180 on, with 30 features. And no honest answer
+// Squares on ciphertexts would be of degree 2 in s and in u, six polynomials for
+// every batch and three for the model. Their scale is that of a form squared: 120
+// bits, so N = 8192 and four primes, which makes batches four times and the model
+// eight times as large (forms could not share sum a_i c_i any more). With the forms
+// themselves, all that travels is less unless k > 3 d + 23. And no honest answer
 // leaves the range of a form, so one that does is a lie: see ModelKey.Decrypt.
 //
 // Security: k forms and T batches are k + T secrets, none of which masks two

@@ -286,11 +286,20 @@ func TestTheSameWeightsNeverGiveTheSameUpload(t *testing.T) {
 	copy(m.Weights[2:], m.Weights[:2]) // two forms that are one
 	words := make([][]uint32, 2)
 	var seeds [2]canonical.Hash
+	var secrets [][]uint64
 	for i := range words {
 		words[i] = make([]uint32, HiddenShape{2, 2}.ModelWords())
-		var err error
-		if _, seeds[i], err = HideModel(2, m.Weights, words[i]); err != nil {
+		key, from, err := HideModel(2, m.Weights, words[i])
+		if err != nil {
 			t.Fatal(err)
+		}
+		seeds[i], secrets = from, append(secrets, key.secrets[0].Coeffs[0], key.secrets[1].Coeffs[0])
+	}
+	for i, u := range secrets {
+		for _, other := range secrets[:i] {
+			if slices.Equal(u, other) {
+				t.Error("two forms have one secret")
+			}
 		}
 	}
 	if seeds[0] == seeds[1] {

@@ -265,6 +265,13 @@ def test_a_hidden_model_beyond_the_limit_is_refused(standing):
         standing.exchange().upload(model)
 
 
+def test_hidden_models_count_with_their_size(standing):
+    exchange, models = standing.exchange(standing.south), [encrypt_model(np.ones((10, 30)))[0] for _ in range(2)]
+    for model in models:  # 9.4 MiB each, of 16
+        exchange.upload(model)
+    assert [view.digest for view in exchange.models() if view.private] == [models[1].digest.hex()]
+
+
 def test_an_answer_of_a_hidden_model_wants_its_batch(standing):
     model, _ = encrypt_model(circuit().weights)
     standing.exchange().upload(model)
