@@ -15,7 +15,7 @@ PLACES = 17
 MOST_TURNS = 30
 BELOW = 0.1
 """What all places together weigh where the polynomial is too low, against all rows."""
-ANYWHERE = 1e-4
+ANYWHERE = 1e-9
 """What all places together weigh in any case, so that the polynomial is determined."""
 SMALLEST = 1e-12
 
