@@ -28,8 +28,8 @@ def measured(name):
     figures = []
     for kind in (Loda, Autoencoder):
         detector = kind().fit(rows)
-        for each in (detector, detector.resettled(rows, polynomial=True)):
-            figures.append(roc_auc_score(labels, each.anomaly_scores(held_out)))
+        both = (detector, detector.resettled(rows, polynomial=True))
+        figures += [roc_auc_score(labels, each.anomaly_scores(held_out)) for each in both]
         if kind is Loda:
             figures += [detector.approximation_error(held_out), float(np.std(detector.anomaly_scores(held_out)))]
     return figures
