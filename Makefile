@@ -34,13 +34,15 @@ ENGINE := src/fedanomaly/_native/libfedanomaly.so
 ENGINE_SOURCES := $(shell find engine -name '*.go' ! -name '*_test.go' -o -name '*.[chS]' -o -name 'go.*') scripts/build_engine.py
 CHECKS := check-format check-lint check-types check-imports check-dead-code check-dependencies check-docs check-go
 
+SANITIZERS := -fsanitize=undefined -fno-sanitize-recover=undefined
+
 PYTEST_ARGS ?= -q -n auto
 BENCH ?=
 FUZZ_S ?= 10
 ROWS ?= 10000000
 ARGS ?=
 
-.PHONY: help setup demo test fuzz large faults kill9 chaos three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
+.PHONY: help setup demo test fuzz sanitize large faults kill9 chaos three-hosts check-install coverage mutants-security check $(CHECKS) bench docs fmt lock wheel clean
 
 help:
 	@sed -n 's/^#: //p' Makefile
@@ -56,7 +58,7 @@ test: setup
 
 #: make kill9     kill -9 of real processes at every state, and around everything durable or sent
 kill9: setup
-	@FEDANOMALY_KILL9=1 .venv/bin/python -m pytest -q tests/e2e/test_kill_nine.py
+	@FEDANOMALY_KILL9=1 .venv/bin/python -m pytest -q tests/e2e/test_kill_nine.py tests/e2e/test_kill_nine_scoring.py
 
 #: make chaos     ten minutes of kills, cuts, slow networks and full disks; 20 rounds and all ledgers hold (MINUTES ROUNDS SEED)
 chaos: setup
@@ -69,6 +71,12 @@ faults: setup
 #: make fuzz      every Go fuzz target for FUZZ_S seconds, and the Python parsers with as many more examples
 fuzz: setup
 	@GO='$(GO)' .venv/bin/python scripts/fuzz.py $(FUZZ_S)
+
+#: make sanitize  the C kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: setup
+	@echo 'int main(void) { return 0; }' | $$($(GO) env CC) -fsanitize=address $(SANITIZERS) -x c -o build/sanitized - 2>build/sanitize.log \
+		|| { cat build/sanitize.log; echo "sanitize: NOT RUN: this C compiler has no sanitizers"; test -n "$$CI"; exit; }; \
+	cd engine && CGO_CFLAGS='-g -O1 $(SANITIZERS)' CGO_LDFLAGS='$(SANITIZERS)' $(GO) test -asan ./kernel
 
 #: make large     a data set of ROWS rows is added in bounded memory
 large: setup

@@ -9,6 +9,7 @@ from pathlib import Path
 BENCHMARKS = (
     "secure_sum",
     "encrypted_scoring",
+    "encrypted_model",
     "footprint",
     "coordinator",
     "round",

@@ -187,23 +187,28 @@ func fa_tenant_encrypt(handle C.int64_t, readings *C.double, n C.int64_t, out *C
 		if err != nil {
 			return err
 		}
-		rows, err := slice[float64](readings, int64(n))
-		if err != nil {
-			return err
-		}
-		batch, err := slice[uint32](out, int64(nOut))
-		if err != nil {
-			return err
-		}
-		if key == nil {
-			return fault.Argument
-		}
-		made, err := tenant.Encrypt(rows, batch)
-		if err != nil {
-			return err
-		}
-		return number(keep(made), key)
+		return encrypt(tenant.Encrypt, readings, n, out, nOut, key)
 	})
+}
+
+func encrypt(with func([]float64, []uint32) (*scoring.BatchKey, error), readings *C.double, n C.int64_t, out *C.uint32_t,
+	nOut C.int64_t, key *C.int64_t) error {
+	rows, err := slice[float64](readings, int64(n))
+	if err != nil {
+		return err
+	}
+	batch, err := slice[uint32](out, int64(nOut))
+	if err != nil {
+		return err
+	}
+	if key == nil {
+		return fault.Argument
+	}
+	made, err := with(rows, batch)
+	if err != nil {
+		return err
+	}
+	return number(keep(made), key)
 }
 
 // fa_tenant_decrypt opens one answer and spends the key, whatever comes of it.
@@ -212,25 +217,35 @@ func fa_tenant_encrypt(handle C.int64_t, readings *C.double, n C.int64_t, out *C
 func fa_tenant_decrypt(handle, key C.int64_t, answer *C.uint32_t, n C.int64_t, scores *C.double,
 	nScores C.int64_t) C.int32_t {
 	return guard(func() error {
-		spent, err := take[*scoring.BatchKey](int64(key))
-		if err != nil {
-			return err
-		}
-		defer spent.Close()
-		tenant, err := find[*scoring.Tenant](int64(handle))
-		if err != nil {
-			return err
-		}
-		in, err := slice[uint32](answer, int64(n))
-		if err != nil {
-			return err
-		}
-		out, err := slice[float64](scores, int64(nScores))
-		if err != nil {
-			return err
-		}
-		return tenant.Decrypt(spent, in, out)
+		return decrypt(key, func() (opener, error) { return find[*scoring.Tenant](int64(handle)) }, answer, n, scores, nScores)
 	})
+}
+
+// opener is who decrypts: a tenant, or the owner of an encrypted model.
+type opener interface {
+	Decrypt(key *scoring.BatchKey, answer []uint32, scores []float64) error
+}
+
+func decrypt(key C.int64_t, who func() (opener, error), answer *C.uint32_t, n C.int64_t, scores *C.double,
+	nScores C.int64_t) error {
+	spent, err := take[*scoring.BatchKey](int64(key))
+	if err != nil {
+		return err
+	}
+	defer spent.Close()
+	owner, err := who()
+	if err != nil {
+		return err
+	}
+	in, err := slice[uint32](answer, int64(n))
+	if err != nil {
+		return err
+	}
+	out, err := slice[float64](scores, int64(nScores))
+	if err != nil {
+		return err
+	}
+	return owner.Decrypt(spent, in, out)
 }
 
 func shapeOf(kind, features, outputs, weightBits C.int32_t) scoring.Shape {

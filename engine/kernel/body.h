@@ -14,6 +14,7 @@ INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int
     for (int j = 0; j < count; j++)
 #pragma GCC unroll 4
         for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j * (TILE_POINTS / LANES) + v] = SPLAT(bias ? bias[j] : 0.0);
+#pragma GCC unroll 3
     for (int i = 0; i < features; i++) {
         VD at[TILE_POINTS / LANES];
 #pragma GCC unroll 4
@@ -83,44 +84,54 @@ KERNEL void FN(linear)(int limbs, int points, int features, int rows, const doub
         }
 }
 
-KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const double *weights, const double *primes,
-                          const double *bias, const int32_t *fixed, const int32_t *mirrored, const uint32_t *c0,
-                          uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const double *weights, const double *primes,
+                         const double *bias, const int32_t *fixed, const uint32_t *c0, uint32_t *s1, uint32_t *s2,
+                         uint32_t *u, uint32_t *t1) {
     const int blocks = points / 16;
     int32_t here[GROUP * 16] __attribute__((aligned(64))), there[GROUP * 16] __attribute__((aligned(64)));
-    int32_t turned[GROUP * 16] __attribute__((aligned(64)));
+    int32_t turned[2][GROUP * 16] __attribute__((aligned(64)));
+    int above = 0;
     for (int l = 0; l < limbs; l++)
         for (int b = 0; b < blocks / 2; b++) {
             const int m = blocks - 1 - b;
             const long at = (long)l * blocks + b, mirror = (long)l * blocks + m;
             const uint32_t *x = c0 + at * features * 16, *xm = c0 + mirror * features * 16;
-            const int ahead = b + 3 < blocks / 2;
+            const double q = primes[l];
             // The mirrored blocks come in falling order, which no prefetcher foresees.
-            if (ahead)
+            if (b + 3 < blocks / 2)
                 for (int i = 0; i < features; i++) {
                     __builtin_prefetch(x + (3L * features + i) * 16);
                     __builtin_prefetch(xm - (3L * features - i) * 16);
                 }
+            if (b + 3 < blocks / 2)
+                for (int j = 0; j < rows; j++) {
+                    __builtin_prefetch(fixed + ((at + 3) * rows + j) * 16);
+                    __builtin_prefetch(fixed + ((mirror - 3) * rows + j) * 16);
+                }
+            above |= FN(above)(x, features * 16, q) | FN(above)(xm, features * 16, q);
             for (int g = 0; g < rows; g += GROUP) {
                 const int count = rows - g < GROUP ? rows - g : GROUP;
                 const double *low = bias + (long)l * rows + g, *high = low + (long)limbs * rows;
-                FN(block)(x, features, count, weights + g, rows, low, primes[l], here);
-                FN(block)(xm, features, count, weights + g, rows, high, primes[l], there);
-                for (int j = 0; j < count; j++) FN(turn)(there + j * 16, turned + j * 16);
-                const long z = (at * rows + g) * 16, zm = (mirror * rows + g) * 16;
-                const double q = primes[l];
+                FN(block)(x, features, count, weights + g, rows, low, q, here);
+                FN(block)(xm, features, count, weights + g, rows, high, q, there);
+                for (int j = 0; j < count * 16; j += 16) FN(turn)(here + j, turned[0] + j), FN(turn)(there + j, turned[1] + j);
+                const int32_t *z = fixed + (at * rows + g) * 16, *zm = fixed + (mirror * rows + g) * 16;
                 const int first = g == 0;
                 FN(dot)(here, here, count, q, first, s1 + at * 16);
                 FN(dot)(there, there, count, q, first, s1 + mirror * 16);
-                FN(dot)(here, fixed + z, count, q, first, s2 + at * 16);
-                FN(dot)(there, fixed + zm, count, q, first, s2 + mirror * 16);
-                FN(dot)(here, mirrored + zm, count, q, first, u + at * 16);
-                FN(dot)(there, mirrored + z, count, q, first, u + mirror * 16);
-                FN(dot)(here, turned, count, q, first, t1 + ((long)l * (blocks / 2) + b) * 16);
+                FN(dot)(here, z, count, q, first, s2 + at * 16);
+                FN(dot)(there, zm, count, q, first, s2 + mirror * 16);
+                FN(dot)(turned[0], zm, count, q, first, u + at * 16); // the wrong way round until all groups are in
+                FN(dot)(turned[1], z, count, q, first, u + mirror * 16);
+                FN(dot)(here, turned[1], count, q, first, t1 + ((long)l * (blocks / 2) + b) * 16);
             }
+            FN(turn)((const int32_t *)u + at * 16, (int32_t *)u + at * 16);
+            FN(turn)((const int32_t *)u + mirror * 16, (int32_t *)u + mirror * 16);
         }
+    return !above;
 }
 #include "polynomial.h"
+#include "product.h"
 #undef JOIN_
 #undef JOIN
 #undef FN
@@ -143,6 +154,9 @@ KERNEL void FN(quadratic)(int limbs, int points, int features, int rows, const d
 #undef STORE_I32
 #undef ZERO
 #undef ADD_I64
+#undef SUB_I64
+#undef SPLAT_I64
+#undef KEEP_POSITIVE
 #undef MUL_I32
 #undef LOAD_I64
 #undef REDUCE

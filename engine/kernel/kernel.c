@@ -26,6 +26,9 @@
 #define STORE_I32(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtpd_epi32(v))
 #define ZERO _mm512_setzero_si512
 #define ADD_I64 _mm512_add_epi64
+#define SUB_I64 _mm512_sub_epi64
+#define SPLAT_I64 _mm512_set1_epi64
+#define KEEP_POSITIVE(v, other) _mm512_mask_mov_epi64(v, _mm512_movepi64_mask(v), other)
 #define MUL_I32 _mm512_mul_epi32
 #define LOAD_I64(p) _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
 #define REDUCE reduce_avx512
@@ -56,6 +59,14 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(co
     _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, _mm512_loadu_si512(a)));
 }
 
+// Not 0 if one of some residues, a multiple of 16, is q or more.
+__attribute__((target(TARGET), always_inline)) static inline int above_avx512(const uint32_t *x, int words, double q) {
+    const __m512i most = _mm512_set1_epi32((int32_t)q - 1);
+    __mmask16 above = 0;
+    for (int i = 0; i < words; i += 16) above |= _mm512_cmpgt_epu32_mask(_mm512_loadu_si512(x + i), most);
+    return above;
+}
+
 // As an unsigned number, a negative residue is larger than itself plus q.
 __attribute__((target(TARGET), always_inline)) static inline void store_avx512(uint32_t *out, __m512d v, double q) {
     const __m256i r = _mm512_cvtpd_epi32(v), up = _mm256_add_epi32(r, _mm256_set1_epi32((int32_t)q));
@@ -82,6 +93,10 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
 #define STORE_I32(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtpd_epi32(v))
 #define ZERO _mm256_setzero_si256
 #define ADD_I64 _mm256_add_epi64
+#define SUB_I64 _mm256_sub_epi64
+#define SPLAT_I64 _mm256_set1_epi64x
+#define KEEP_POSITIVE(v, other) \
+    _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(v), _mm256_castsi256_pd(other), _mm256_castsi256_pd(v)))
 #define MUL_I32 _mm256_mul_epi32
 #define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
 #define REDUCE reduce_avx2
@@ -93,6 +108,14 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
 #define STORE_D _mm256_store_pd
 #define LOAD_S32 LOAD_U32
 #define STORE_MOD store_avx2
+
+__attribute__((target(TARGET), always_inline)) static inline int above_avx2(const uint32_t *x, int words, double q) {
+    const __m256i most = _mm256_set1_epi32((int32_t)q - 1);
+    __m256i largest = most;
+    for (int i = 0; i < words; i += 8)
+        largest = _mm256_max_epu32(largest, _mm256_loadu_si256((const __m256i *)(x + i)));
+    return ~_mm256_movemask_epi8(_mm256_cmpeq_epi32(largest, most));
+}
 
 // As an unsigned number, a negative residue is larger than itself plus q.
 __attribute__((target(TARGET), always_inline)) static inline void store_avx2(uint32_t *out, __m256d v, double q) {
@@ -143,15 +166,20 @@ void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, co
     (isa == FA_AVX512 ? linear_avx512 : linear_avx2)(limbs, points, features, rows, weights, primes, bias, x, y);
 }
 
-void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
-                         const double *primes, const double *bias, const int32_t *fixed, const int32_t *mirrored,
-                         const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
-    (isa == FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, features, rows, weights, primes, bias, fixed,
-                                                           mirrored, c0, s1, s2, u, t1);
+int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
+                        const double *primes, const double *bias, const int32_t *fixed, const uint32_t *c0,
+                        uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+    return (isa == FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, features, rows, weights, primes, bias,
+                                                                  fixed, c0, s1, s2, u, t1);
 }
 
 void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {
     (isa == FA_AVX512 ? polynomial_avx512 : polynomial_avx2)(p, c0, answer);
+}
+
+void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
+                       const uint32_t *matrix, const uint32_t *x, uint32_t *out) {
+    (isa == FA_AVX512 ? product_avx512 : product_avx2)(limbs, points, features, rows, primes, matrix, x, out);
 }
 
 static double seconds(void) {
@@ -192,10 +220,14 @@ double fa_kernel_peak(int isa) {
 int fa_kernel_best(void) { return 0; }
 void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
                       const double *primes, const double *bias, const uint32_t *x, int32_t *y) {}
-void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
-                         const double *primes, const double *bias, const int32_t *fixed, const int32_t *mirrored,
-                         const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {}
+int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
+                        const double *primes, const double *bias, const int32_t *fixed, const uint32_t *c0,
+                        uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+    return 0;
+}
 void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {}
+void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
+                       const uint32_t *matrix, const uint32_t *x, uint32_t *out) {}
 double fa_kernel_peak(int isa) { return 0; }
 #endif
 

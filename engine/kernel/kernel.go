@@ -5,7 +5,8 @@
 // bits.
 package kernel
 
-// #cgo CFLAGS: -O3 -std=gnu11
+// #cgo CFLAGS: -std=gnu11
+// #cgo !asan CFLAGS: -O3
 // #include "kernel.h"
 import "C"
 
@@ -61,17 +62,15 @@ func (f *Form) Linear(set Set, x []uint32, biased bool, y []int32) {
 // y(p) z(p') at all points, T1 = y(p) y(p') at the first half of them.
 type Answer struct{ S1, S2, U, T1 []uint32 }
 
-// Quadratic computes an answer from c0 and from the signed fixed = W a; mirrored
-// is fixed with each block turned round.
-func (f *Form) Quadratic(set Set, fixed, mirrored []int32, c0 []uint32, out Answer) {
+// Quadratic computes an answer from c0 and from the signed fixed = W a. False, and
+// an answer of no meaning, unless every residue of c0 is below its prime.
+func (f *Form) Quadratic(set Set, fixed []int32, c0 []uint32, out Answer) bool {
 	if set == Portable {
-		f.portableQuadratic(fixed, mirrored, c0, out)
-		return
+		return f.portableQuadratic(fixed, c0, out)
 	}
-	C.fa_kernel_quadratic(C.int(set), C.int(len(f.Primes)), C.int(f.Points), C.int(f.Features), C.int(f.Rows),
-		doubles(f.Weights), doubles(f.Primes), doubles(f.Bias), (*C.int32_t)(&fixed[0]), (*C.int32_t)(&mirrored[0]),
-		(*C.uint32_t)(&c0[0]), (*C.uint32_t)(&out.S1[0]), (*C.uint32_t)(&out.S2[0]), (*C.uint32_t)(&out.U[0]),
-		(*C.uint32_t)(&out.T1[0]))
+	return C.fa_kernel_quadratic(C.int(set), C.int(len(f.Primes)), C.int(f.Points), C.int(f.Features), C.int(f.Rows),
+		doubles(f.Weights), doubles(f.Primes), doubles(f.Bias), (*C.int32_t)(&fixed[0]), (*C.uint32_t)(&c0[0]),
+		(*C.uint32_t)(&out.S1[0]), (*C.uint32_t)(&out.S2[0]), (*C.uint32_t)(&out.U[0]), (*C.uint32_t)(&out.T1[0])) == 1
 }
 
 // Below tells whether the residues x of each prime, equally many, are below it.

@@ -16,10 +16,10 @@ void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, co
 
 // With y = W c0 + bias and z (fixed) = W a, and p' the mirrored point of p (conjugation):
 // s1 = sum y^2, s2 = sum y z, u(p) = sum y(p) z(p') at all points, t1 = sum y(p) y(p') at the first half.
-// mirrored: fixed with the order of each 16 turned round. All results in [0, q).
-void fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
-                         const double *primes, const double *bias, const int32_t *fixed, const int32_t *mirrored,
-                         const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1);
+// All results in [0, q). Returns 0, and results of no meaning, unless every residue of c0 is below its prime.
+int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
+                        const double *primes, const double *bias, const int32_t *fixed, const uint32_t *c0,
+                        uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1);
 
 // Forms whose squares a polynomial may mix: they wait on the stack.
 enum { FA_HIDDEN = 256 };
@@ -42,6 +42,11 @@ typedef struct {
 
 // The coefficients of 1, s, s^2 and s^3 of the score, all in [0, q): [4][limb][point].
 void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer);
+
+// A matrix of residues below 2^30, uint32 [limb][point / 16][row][feature][16], times a batch: uint32
+// [row][limb][point], in [0, q).
+void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
+                       const uint32_t *matrix, const uint32_t *x, uint32_t *out);
 
 // 1 if every residue is below its prime.
 int fa_kernel_below(int limbs, long words, const double *primes, const uint32_t *x);

@@ -109,7 +109,10 @@ func (f *Form) portableLinear(x []uint32, biased bool, y []int32) {
 	}
 }
 
-func (f *Form) portableQuadratic(fixed, mirrored []int32, c0 []uint32, out Answer) {
+func (f *Form) portableQuadratic(fixed []int32, c0 []uint32, out Answer) bool {
+	if !Below(f.Primes, c0) {
+		return false
+	}
 	weights, blocks := f.byRow(), f.Points/Block
 	x, xm := make([]cell, f.Features), make([]cell, f.Features)
 	here, there := make([]sums, min(f.Rows, group)), make([]sums, min(f.Rows, group))
@@ -125,18 +128,19 @@ func (f *Form) portableQuadratic(fixed, mirrored []int32, c0 []uint32, out Answe
 				f.block(xm, weights[g*f.Features:], f.biasOf(l, blocks-1-b)[g:], q, 1/q, ym)
 				z, zm := (at*f.Rows+g)*Block, (mirror*f.Rows+g)*Block
 				part := Answer{out.S1[at*Block:], out.S2[at*Block:], out.U[at*Block:], out.T1[(l*blocks/2+b)*Block:]}
-				dots(y, ym, fixed[z:], mirrored[zm:], g == 0, q, part)
+				dots(y, ym, fixed[z:], fixed[zm:], g == 0, q, part)
 				part = Answer{out.S1[mirror*Block:], out.S2[mirror*Block:], out.U[mirror*Block:], nil}
-				dots(ym, y, fixed[zm:], mirrored[z:], g == 0, q, part)
+				dots(ym, y, fixed[zm:], fixed[z:], g == 0, q, part)
 			}
 		}
 	}
+	return true
 }
 
-// dots adds the products of y with itself, with z, with the mirrored z and, if
-// wanted, with the mirrored rows other.
-func dots(y, other []sums, z, mirrored []int32, first bool, q float64, out Answer) {
-	other, z, mirrored = other[:len(y)], z[:len(y)*Block], mirrored[:len(y)*Block]
+// dots adds the products of y with itself, with z, with the mirror image of zm
+// and, if wanted, with that of the rows other.
+func dots(y, other []sums, z, zm []int32, first bool, q float64, out Answer) {
+	other, z, zm = other[:len(y)], z[:len(y)*Block], zm[:len(y)*Block]
 	s1, s2, u := (*[Block]uint32)(out.S1), (*[Block]uint32)(out.S2), (*[Block]uint32)(out.U)
 	for p := range Block {
 		var square, product, turned, cross int64
@@ -147,7 +151,7 @@ func dots(y, other []sums, z, mirrored []int32, first bool, q float64, out Answe
 			v := y[j][p]
 			square += v * v
 			product += v * int64(z[j*Block+p])
-			turned += v * int64(mirrored[j*Block+p])
+			turned += v * int64(zm[j*Block+Block-1-p])
 		}
 		s1[p], s2[p], u[p] = canonical(square, q, 1/q), canonical(product, q, 1/q), canonical(turned, q, 1/q)
 		if out.T1 == nil {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"math"
 	"math/big"
-	"slices"
 
 	"fedanomaly/engine/canonical"
 	"fedanomaly/engine/fault"
@@ -26,9 +25,9 @@ type Circuit struct {
 
 // output is one score of every event.
 type output struct {
-	form            kernel.Form
-	fixed, mirrored []int32  // W a, and with each block turned round
-	constant        []uint32 // what a tenant needs to decrypt, the same for all batches
+	form     kernel.Form
+	fixed    []int32  // W a
+	constant []uint32 // what a tenant needs to decrypt, the same for all batches
 }
 
 // Literal describes a circuit: affine forms over readings of at most MaxReading.
@@ -149,10 +148,6 @@ func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
 		out.constant = p.canonical(out.fixed)
 		return out
 	}
-	out.mirrored = slices.Clone(out.fixed)
-	for at := 0; at < len(out.mirrored); at += kernel.Block {
-		slices.Reverse(out.mirrored[at : at+kernel.Block])
-	}
 	out.constant = c.squares(out.fixed, rows)
 	return out
 }
@@ -211,7 +206,8 @@ func (c *Circuit) Score(batch, answer []uint32) error {
 	if len(batch) != c.BatchWords() || len(answer) != c.AnswerWords() {
 		return fault.Buffer
 	}
-	if !kernel.Below(c.preset.floats, batch) {
+	// The kernel of squares looks at every residue when it has it in its hands.
+	if c.Kind != Quadratic && !kernel.Below(c.preset.floats, batch) {
 		return fault.Message
 	}
 	if c.polynomial != nil {
@@ -228,8 +224,11 @@ func (c *Circuit) Score(batch, answer []uint32) error {
 			copy(to, c.preset.canonical(y))
 			continue
 		}
-		o.form.Quadratic(c.set, o.fixed, o.mirrored, batch,
-			kernel.Answer{S1: to[:all], S2: to[all : 2*all], U: to[2*all : 3*all], T1: to[3*all:]})
+		if !o.form.Quadratic(c.set, o.fixed, batch,
+			kernel.Answer{S1: to[:all], S2: to[all : 2*all], U: to[2*all : 3*all], T1: to[3*all:]}) {
+			clear(answer)
+			return fault.Message
+		}
 	}
 	return nil
 }

@@ -49,6 +49,9 @@ func words(x *big.Int) (out [3]uint64) {
 // sum y_j / q_j). The sum is exact, below 6 Q < 2^192; k could be wrong only where
 // the result is half of Q but for 2^-50 of it, which no score may reach.
 func (c *crt) centred(residues [][]uint64, n int) float64 {
+	if len(c.primes) == 2 {
+		return c.centredPair(residues[0][n], residues[1][n])
+	}
 	var sum [3]uint64
 	times := 0.5
 	for l, q := range c.primes {
@@ -59,6 +62,17 @@ func (c *crt) centred(residues [][]uint64, n int) float64 {
 	var minus [3]uint64
 	addTimes(&minus, &c.modulus, uint64(times))
 	return difference(&sum, &minus)
+}
+
+// centredPair is centred for two primes, whose product fits a word: r0 + q0 y with
+// y = (r1 - r0) / q0 mod q1. q0 is less than twice q1.
+func (c *crt) centredPair(r0, r1 uint64) float64 {
+	q0, q1 := c.primes[0], c.primes[1]
+	x := r0 + q0*ring.MRed(r1+2*q1-r0, c.inverse[1], q1, c.mred[1])
+	if x > c.modulus[0]/2 {
+		x -= c.modulus[0]
+	}
+	return float64(int64(x))
 }
 
 // addTimes adds x y to sum, mod 2^192.

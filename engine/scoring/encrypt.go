@@ -3,12 +3,14 @@ package scoring
 import (
 	"math"
 	"math/bits"
+	"runtime"
 
 	"github.com/tuneinsight/lattigo/v6/ring"
 	"github.com/tuneinsight/lattigo/v6/schemes/ckks"
 
 	"fedanomaly/engine/kernel"
 	"fedanomaly/engine/stream"
+	"fedanomaly/engine/workers"
 )
 
 // tile is how many features the portable path encrypts at a time: one cache line
@@ -98,8 +100,8 @@ type scratch struct {
 	values []float64
 	poly   ring.Poly
 
-	random []uint64 // a kernel's features, each with the words of its noise
-	tile   kernel.Tile
+	random []uint64         // noise of all features, in words
+	tiles  chan kernel.Tile // those that no core has
 	secret kernel.Secret
 	word   []uint32
 
@@ -108,12 +110,15 @@ type scratch struct {
 	points  [tile][]uint64  // and transforms
 }
 
-func (c *encryptor) newScratch() *scratch {
+func (c *encryptor) newScratch(features int) *scratch {
 	n := c.preset.ring.N()
 	s := &scratch{slots: make([]complex128, n/2), values: make([]float64, n), poly: c.preset.ring.NewPoly()}
 	if c.set != kernel.Portable {
-		s.random, s.word = make([]uint64, kernel.Lanes(c.set)*n), make([]uint32, n)
-		s.tile, s.secret = c.ring.NewTile(c.set), c.ring.NewSecret()
+		s.random, s.word, s.secret = make([]uint64, features*n), make([]uint32, n), c.ring.NewSecret()
+		s.tiles = make(chan kernel.Tile, runtime.GOMAXPROCS(0))
+		for range cap(s.tiles) {
+			s.tiles <- c.ring.NewTile(c.set)
+		}
 		return s
 	}
 	for i := range tile {
@@ -129,7 +134,11 @@ func (s *scratch) wipe() {
 		clear(c)
 	}
 	clear(s.random)
-	s.tile.Wipe()
+	for range len(s.tiles) {
+		t := <-s.tiles
+		t.Wipe()
+		s.tiles <- t
+	}
 	s.secret.Wipe()
 	clear(s.word)
 	for i := range tile {
@@ -140,8 +149,9 @@ func (s *scratch) wipe() {
 }
 
 // encrypt writes c0 = NTT(m + e) - a s of rows that were checked, and returns s
-// at the points of the NTT in Montgomery form.
-func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *stream.Stream, s *scratch, out []uint32) ring.Poly {
+// at the points of the NTT in Montgomery form. A kernel's features are spread over
+// the cores: who waits for one batch waits for half as long.
+func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *stream.Stream, s *scratch, out []uint32) (ring.Poly, error) {
 	p := c.preset
 	secret := p.ring.NewPoly()
 	random.Ternary(secret.Coeffs, p.primes)
@@ -167,16 +177,22 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 				row[i] = uint64(v)
 			}
 		}
-		n := p.ring.N()
-		for first, lanes := 0, kernel.Lanes(c.set); first < features; first += lanes {
+		random.Words(s.random)
+		n, lanes := p.ring.N(), kernel.Lanes(c.set)
+		err := workers.Each((features+lanes-1)/lanes, func(i int) {
+			tile := <-s.tiles
+			defer func() { s.tiles <- tile }()
+			first := i * lanes
 			count := min(lanes, features-first)
-			random.Words(s.random[:count*n])
-			c.ring.Encode(c.set, p.scale(), rows, features, first, count, s.random, s.tile)
-			c.ring.Mask(c.set, s.tile, s.secret, a, features, first, count, out)
+			c.ring.Encode(c.set, p.scale(), rows, features, first, count, s.random[first*n:], tile)
+			c.ring.Mask(c.set, tile, s.secret, a, features, first, count, out)
+		})
+		if err != nil {
+			return ring.Poly{}, err
 		}
 	}
 	p.ring.MForm(secret, secret)
-	return secret
+	return secret, nil
 }
 
 // gather turns features of the rows into columns, a few rows at a time so that

@@ -77,8 +77,11 @@ func TestAllSetsEncryptToTheSameBits(t *testing.T) {
 			want, secret := plainly(p, rows, shape[0], a, stream.New(key))
 			for set := range kernel.Best() + 1 {
 				c := newEncryptor(p, set)
-				got, s := make([]uint32, len(want)), c.newScratch()
-				kept := c.encrypt(rows, shape[0], a, stream.New(key), s, got)
+				got, s := make([]uint32, len(want)), c.newScratch(shape[0])
+				kept, err := c.encrypt(rows, shape[0], a, stream.New(key), s, got)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if !slices.Equal(got, want) || !kept.Equal(&secret) {
 					t.Fatalf("%v, %v: other bits", set, shape)
 				}
@@ -104,7 +107,7 @@ func BenchmarkSets(b *testing.B) {
 	for set := range kernel.Best() + 1 {
 		b.Run(set.String(), func(b *testing.B) {
 			c := newEncryptor(p, set)
-			s, random := c.newScratch(), stream.New(stream.Fresh())
+			s, random := c.newScratch(features), stream.New(stream.Fresh())
 			for b.Loop() {
 				c.encrypt(rows, features, a, random, s, out)
 			}

@@ -45,7 +45,7 @@ func NewTenant(shape Shape, seed canonical.Hash, constants []uint32) (*Tenant, e
 		}
 	}
 	t.public, t.encryptor = p.public(seed, shape.Features), newEncryptor(p, kernel.Best())
-	t.scratch.New = func() any { return t.encryptor.newScratch() }
+	t.scratch.New = func() any { return t.encryptor.newScratch(t.Features) }
 	return t, nil
 }
 
@@ -69,12 +69,7 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	if len(out) != t.BatchWords() {
 		return nil, fault.Buffer
 	}
-	// Without the sign, float64 sort as integers, infinities and NaN above all others.
-	var largest uint64
-	for _, x := range rows {
-		largest = max(largest, math.Float64bits(x)<<1)
-	}
-	if largest > math.Float64bits(MaxReading)<<1 {
+	if beyond(rows) {
 		return nil, fault.Value
 	}
 	s := t.scratch.Get().(*scratch)
@@ -82,7 +77,26 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	seed := stream.Fresh()
 	random := stream.New(seed)
 	seed.Wipe()
-	return &BatchKey{tenant: t, secret: t.encryptor.encrypt(rows, t.Features, t.public, random, s, out), filled: n}, nil
+	secret, err := t.encryptor.encrypt(rows, t.Features, t.public, random, s, out)
+	if err != nil {
+		clear(out)
+		return nil, err
+	}
+	return &BatchKey{tenant: t, secret: secret, filled: n}, nil
+}
+
+// beyond tells whether a reading is missing, infinite or farther than MaxReading
+// from 0.
+func beyond(rows []float64) bool {
+	// Without the sign, float64 sort as integers, infinities and NaN above all others; and a difference below 0 has
+	// the highest bit.
+	const sign = 1 << 63
+	limit := math.Float64bits(MaxReading)
+	var below uint64
+	for _, x := range rows {
+		below |= limit - math.Float64bits(x)&^sign
+	}
+	return below&sign != 0
 }
 
 // Decrypt opens the answer to the batch of a key and writes the scores, [output]

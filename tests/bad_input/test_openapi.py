@@ -1,4 +1,4 @@
-"""Both services answer whatever comes as their OpenAPI documents say: no 5xx, codes of the catalogue only."""
+"""All services answer whatever comes as their OpenAPI documents say: no 5xx, codes of the catalogue only."""
 
 import json
 from contextlib import suppress
@@ -12,11 +12,14 @@ from requests.auth import AuthBase
 from schemathesis import checks
 
 from fedanomaly.cli.explain import error_classes
-from fedanomaly.coordinator.openapi import document
+from fedanomaly.coordinator import openapi as of_coordinator
+from fedanomaly.scoring import openapi as of_scoring
 from fedanomaly.transport import RequestSigner
 from tests.unit.coordinator.conftest import standing as coordinator
+from tests.unit.scoring.conftest import FEDERATION, MODEL
+from tests.unit.scoring.conftest import standing as scoring
 
-__all__ = ["coordinator"]
+__all__ = ["coordinator", "scoring"]
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 CODES = {kind.code for kind in error_classes()}
@@ -39,6 +42,7 @@ def read(name):
 
 
 NODE, COORDINATOR = read("openapi-node.json"), read("openapi-coordinator.json")
+SCORING = read("openapi-scoring.json")
 
 
 @schemathesis.serializer("application/msgpack", "application/vnd.apache.arrow.stream")
@@ -72,9 +76,10 @@ def assert_answers(case, url, **options):
     return None
 
 
-@pytest.mark.parametrize("name", ["openapi-coordinator.json"])
-def test_the_committed_document_is_that_of_the_code(name):
-    assert (REFERENCE / name).read_text("utf-8") == document(), f"python -m fedanomaly.coordinator.openapi > {name}"
+@pytest.mark.parametrize("module", [of_coordinator, of_scoring], ids=lambda module: module.__name__)
+def test_the_committed_document_is_that_of_the_code(module):
+    name = f"openapi-{module.__name__.split('.')[1]}.json"
+    assert (REFERENCE / name).read_text("utf-8") == module.document(), f"python -m {module.__name__} > {name}"
 
 
 @NODE.parametrize()
@@ -100,3 +105,43 @@ def test_the_coordinator_answers_strangers(case, coordinator):
     if answer is not None and "security" in case.operation.definition.raw:
         assert answer.status_code in {401, 404, 405, 422}
     assert coordinator.app.state.service.transcript.head == head
+
+
+def described():
+    """Return method and path of every route in the scoring service's document."""
+    paths = json.loads((REFERENCE / "openapi-scoring.json").read_text("utf-8"))["paths"]
+    return {(method.upper(), path) for path, operations in paths.items() for method in operations}
+
+
+def test_every_route_of_the_scoring_service_is_described(scoring):
+    paths = scoring.app.openapi()["paths"]
+    assert {(method.upper(), path) for path, operations in paths.items() for method in operations} <= described()
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(described()))
+def test_every_described_route_is_one_of_the_scoring_service(scoring, method, path):
+    request = scoring.signed(method, path.replace("{digest}", MODEL.digest.hex()))
+
+    answer = scoring.ask(request)
+
+    assert answer.status_code != 405
+    assert "no such route" not in answer.text
+
+
+@pytest.mark.parametrize("known", [True, False])
+@SCORING.parametrize()
+@BOUNDED
+def test_the_scoring_service_answers_a_tenant(case, scoring, known):
+    if known and case.path_parameters:
+        case.path_parameters = {"digest": MODEL.digest.hex()}
+    assert_answers(case, scoring.url, auth=Signed(scoring.north, FEDERATION))
+
+
+@SCORING.parametrize()
+@BOUNDED
+def test_the_scoring_service_answers_strangers(case, scoring):
+    answer = assert_answers(case, scoring.url)
+
+    if answer is not None and "security" in case.operation.definition.raw:
+        assert answer.status_code in {401, 404, 405, 422}
+    assert scoring.held.uploads.count == 0

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.unit.coordinator.conftest import Identity
 
 from fedanomaly.detectors import Mahalanobis
 from fedanomaly.errors import FedAnomalyError, KeystoreError
 from fedanomaly.features import Column, Schema
+from fedanomaly.fhe.scoring import Shape
 from fedanomaly.node.keystore import Cost, Keystore
 from fedanomaly.protocol import Envelope, Settings
 from fedanomaly.protocol.messages import KINDS
 from fedanomaly.protocol.relations import Relation, read_relations, write_relations
+from fedanomaly.scoring.release import Release, make_release, read_release
+from fedanomaly.scoring.wire import FrameHead, Offer
 from fedanomaly.simulation.federation import Federation, Party
 from fedanomaly.simulation.simulate import ArrayLearner, matrix_schema, request_for
 from fedanomaly.transport import Invitation, error_of
@@ -31,7 +35,8 @@ from fedanomaly.transport.wire import (
     encode,
     parse_digest,
 )
-from fedanomaly.types import State
+from fedanomaly.types import Circuit, State
+from fedanomaly.types.canonical import begin, item, item_int
 
 BOUNDED = settings(max_examples=int(os.environ.get("FEDANOMALY_EXAMPLES", "25")), deadline=None)
 PASSPHRASE = "four words nobody said"
@@ -68,7 +73,8 @@ def bent(draw, samples):
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(data)))
         end = min(len(data), at + draw(st.sampled_from([0, 1, 4, 8, 33])))
-        new = draw(st.one_of(st.binary(max_size=9), st.just(bytes(data[at:end])), st.just(bytes(data[at:end]) * 2)))
+        old, other = bytes(data[at:end]), st.binary(min_size=end - at, max_size=end - at)
+        new = draw(st.one_of(other, st.binary(max_size=9), st.just(old), st.just(old * 2)))
         data[at:end] = new
     return bytes(data)
 
@@ -88,12 +94,13 @@ def recorded():
 
 
 def round_trips(read, data):
-    """Read bytes; what is not refused by one of our errors must give the very same bytes again."""
+    """Read bytes and return what they are; what our errors do not refuse must give the very same bytes again."""
     try:
         value = read(data)
     except FedAnomalyError:
-        return
+        return None
     assert value.to_bytes() == data
+    return value
 
 
 def test_the_recorded_job_holds_most_kinds_of_messages():
@@ -210,3 +217,103 @@ def test_names_of_blobs(text):
     except FedAnomalyError:
         return
     assert digest.hex() == text
+
+
+CIRCUITS = (
+    Circuit("quadratic", (2, 1), np.array([[1.0, -0.5], [0.0, 2.0], [0.25, 0.0]]), np.array([0.0, -1.5, 3.0])),
+    Circuit("linear", (1,), np.array([[1.0, -0.5, 1e-3]]), np.array([0.5])),
+)
+
+
+@st.composite
+def loose(draw):
+    """Draw a circuit whose parts are in order and need not fit each other."""
+    kind, features = draw(st.sampled_from(["linear", "quadratic", "cubic"])), draw(st.integers(0, 4))
+    rows = draw(st.lists(st.integers(0, 3), max_size=3))
+    forms = max(0, sum(rows) + draw(st.sampled_from([0, 0, 0, 1])))
+    numbers = st.lists(st.floats(), min_size=forms * features, max_size=forms * features)
+    sizes = (np.array(rows, "<u4"), np.array(draw(numbers), "<f8"), np.array([draw(st.floats())] * forms, "<f8"))
+    parts = zip(("rows", "weights", "bias"), sizes, strict=True)
+    head = begin("circuit") + item("kind", kind.encode()) + item_int("features", features)
+    return head + b"".join(item(name, part.tobytes()) for name, part in parts)
+
+
+@BOUNDED
+@given(bent([circuit.to_bytes() for circuit in CIRCUITS]) | loose())
+def test_circuits(data):
+    read = round_trips(Circuit.from_bytes, data)
+    assert read is None or read.kind in {"linear", "quadratic"}
+
+
+@pytest.mark.parametrize("direction", ["batch", "answer"])
+@BOUNDED
+@given(data=st.data())
+def test_heads_of_frames(direction, data):
+    head = FrameHead(direction=direction, digest=b"d" * 32, batch_id=b"i" * 16, size=49_152)
+    raw = data.draw(bent([head.to_bytes()]))
+    round_trips(lambda raw: FrameHead.from_bytes(raw, direction), raw)
+    other = {"batch": "answer", "answer": "batch"}[direction]
+    with pytest.raises(FedAnomalyError):
+        FrameHead.from_bytes(head.to_bytes(), other)
+
+
+@cache
+def offered():
+    """Return offers as bytes, with what they must fit."""
+    shapes = [Shape("linear", 3, 1, 15), Shape("quadratic", 2, 2, 9)]
+    return [Offer(shape, bytes(shape.constant_bytes)).to_bytes(b"d" * 32) for shape in shapes]
+
+
+NUMBERS = st.one_of(st.integers(0, 16), st.sampled_from([1 << 30, 1 << 31, (1 << 63) - 1]))
+
+
+@st.composite
+def made_up(draw):
+    """Draw an offer whose parts are in order and need not fit each other."""
+    kind, counts = draw(st.sampled_from(["linear", "quadratic", "cubic"])), draw(st.tuples(NUMBERS, NUMBERS, NUMBERS))
+    named = zip(("features", "outputs", "weight bits"), counts, strict=True)
+    size = draw(st.sampled_from([0, 32_768, 73_728, 147_456]))
+    parts = (begin("scoring offer"), item("circuit", b"d" * 32), item("kind", kind.encode()))
+    return b"".join((*parts, *(item_int(*each) for each in named), item("constants", bytes(size))))
+
+
+@BOUNDED
+@given(data=st.data())
+def test_offers(data):
+    raw = data.draw(bent(offered()) | made_up())
+    try:
+        read = Offer.from_bytes(raw, b"d" * 32)
+    except FedAnomalyError:
+        return
+    assert read.to_bytes(b"d" * 32) == raw
+    assert len(read.constants) == read.shape.constant_bytes
+    with pytest.raises(FedAnomalyError):
+        Offer.from_bytes(raw, b"e" * 32)
+
+
+@cache
+def released():
+    """Return a release, its file, and the keys of its two signers."""
+    release = Release(federation=b"f" * 32, name="payments", version=3, circuit=CIRCUITS[0])
+    signers = [Identity(), Identity()]
+    return release, make_release(release, signers), [signer.public_key for signer in signers]
+
+
+@BOUNDED
+@given(data=st.data())
+def test_what_is_released(data):
+    round_trips(Release.from_bytes, data.draw(bent([released()[0].to_bytes()])))
+
+
+@BOUNDED
+@given(data=st.data())
+def test_a_bent_release_file_is_refused(data):
+    release, file, keys = released()
+    raw = data.draw(bent([file]))
+    try:
+        read = read_release(raw, federation=b"f" * 32, releasers=keys)
+    except FedAnomalyError:
+        return
+    # What is left is a release with fewer signatures, of the same model.
+    assert read.to_bytes() == release.to_bytes()
+    assert raw == file or len(raw) < len(file)

@@ -3,20 +3,60 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedanomaly.errors import ConfigError
-from fedanomaly.scoring import EncryptedScorer, HttpExchange
+from fedanomaly.node.remote import exchange_of
+from fedanomaly.scoring import EncryptedScorer
+from fedanomaly.scoring.progress import LONG, shown
+from fedanomaly.scoring.scorer import RETRY_FOR_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fedanomaly.detectors import Detector
     from fedanomaly.node.home import Home
     from fedanomaly.types import Floats
 
 
 class Remote:
-    """A scoring service, asked under a node's identity, and what it was asked for.
+    """A scoring service, and what it was asked for.
+
+    Parameters
+    ----------
+    scorer : EncryptedScorer
+        The way to it.
+    advance : callable
+        Called with the number of events that are done.
+    """
+
+    def __init__(self, scorer: EncryptedScorer, advance: Callable[[int], None]) -> None:
+        self._scorer = scorer
+        self._advance = advance
+        self._facts: Counter[str] = Counter(batches=0, local=0, uncertain=0, bytes_up=0, bytes_down=0)
+
+    def scores(self, rows: Floats) -> Floats:
+        """Return the scores of encoded rows."""
+        scored = self._scorer.score(rows, progress=self._advance)
+        self._facts.update(
+            batches=scored.batches,
+            local=scored.local,
+            uncertain=int(scored.uncertain.sum()),
+            bytes_up=scored.bytes_up,
+            bytes_down=scored.bytes_down,
+        )
+        return scored.scores
+
+    def facts(self) -> dict[str, int]:
+        """Return batches, bytes, rows scored here, and rows too near the threshold to tell."""
+        return dict(self._facts)
+
+
+@contextmanager
+def asked(detector: Detector, url: str, ca_file: Path | None, home: Home, passphrase: str) -> Iterator[Remote]:
+    """Ask a scoring service under a node's identity; a terminal shows how far it is.
 
     Parameters
     ----------
@@ -36,31 +76,9 @@ class Remote:
     ConfigError
         If the node is in no federation, or the detector has no circuit.
     """
-
-    def __init__(self, detector: Detector, url: str, ca_file: Path | None, home: Home, passphrase: str) -> None:
-        membership = home.membership
-        if membership is None:
-            raise ConfigError("this node is in no federation", hint="run: fedanomaly node enrol INVITATION")
-        self._exchange = HttpExchange(url, home.unlock(passphrase), membership.federation, ca_file=ca_file)
-        self._scorer = EncryptedScorer(detector, self._exchange)
-        self._facts: Counter[str] = Counter(batches=0, local=0, uncertain=0, bytes_up=0, bytes_down=0)
-
-    def scores(self, rows: Floats) -> Floats:
-        """Return the scores of encoded rows."""
-        scored = self._scorer.score(rows)
-        self._facts.update(
-            batches=scored.batches,
-            local=scored.local,
-            uncertain=int(scored.uncertain.sum()),
-            bytes_up=scored.bytes_up,
-            bytes_down=scored.bytes_down,
-        )
-        return scored.scores
-
-    def facts(self) -> dict[str, int]:
-        """Return batches, bytes, rows scored here, and rows too near the threshold to tell."""
-        return dict(self._facts)
-
-    def close(self) -> None:
-        """End the conversation."""
-        self._exchange.close()
+    with (
+        exchange_of(home, home.unlock(passphrase), url, ca_file) as exchange,
+        # Rows come in parts, of a file that may be long: nobody knows how many there are.
+        shown(None, events=None, batches=LONG) as advance,
+    ):
+        yield Remote(EncryptedScorer(detector, exchange, retry_for_s=RETRY_FOR_S), advance)

@@ -51,7 +51,9 @@ def score(
     encrypted: Annotated[
         bool, typer.Option("--encrypted", help="Let a service compute the scores on ciphertexts.")
     ] = False,
-    service: Annotated[str | None, typer.Option("--service", help="URL of the scoring service.")] = None,
+    service: Annotated[
+        str | None, typer.Option("--service", help="URL of the scoring service; else the one that policy.toml names.")
+    ] = None,
     service_ca: Annotated[
         Path | None, typer.Option("--service-ca", help="PEM file of certificates that vouch for the service.")
     ] = None,
@@ -81,16 +83,20 @@ def score(
     from fedanomaly.cli.opened import OpenedModels
     from fedanomaly.node.home import Home
 
-    _check_options(file, label, history, service, evaluate=evaluate, encrypted=encrypted)
     found = Home(home.expanduser())
+    if encrypted and service is None:
+        service, service_ca = found.policy_file.score_remotely or None, service_ca or found.scoring_authority
+    _check_options(file, label, history, service, evaluate=evaluate, encrypted=encrypted)
     opened = OpenedModels(found, passphrase_file).load(model, version)
-    remote = None
-    if service is not None:
-        from fedanomaly.cli.remote import Remote
+    facts = None
+    if service is not None and file is not None:
+        from fedanomaly.cli.remote import asked
 
-        remote = Remote(opened.detector, service, service_ca, found, passphrase_of(passphrase_file))
-    if file is not None:
-        scored = _of_file(opened, file, label, history, remote.scores if remote else opened.detector.anomaly_scores)
+        with asked(opened.detector, service, service_ca, found, passphrase_of(passphrase_file)) as remote:
+            scored = _of_file(opened, file, label, history, remote.scores)
+            facts = remote.facts()
+    elif file is not None:
+        scored = _of_file(opened, file, label, history, opened.detector.anomaly_scores)
     else:
         scored = _of_holdout(opened, found, passphrase_file, with_labels=evaluate)
     scores = scored.scores
@@ -101,9 +107,8 @@ def score(
         "threshold": opened.threshold,
         "outliers": int((scores > opened.threshold).sum()),
     }
-    if remote is not None:
-        remote.close()
-        told["encrypted"] = remote.facts()
+    if facts is not None:
+        told["encrypted"] = facts
     if evaluate and scored.labels is not None:
         from fedanomaly.cli.evaluation import evaluate as figures
 
@@ -131,7 +136,9 @@ def _check_options(
     if history is not None and file is None:
         raise ConfigError("--history serves a FILE", hint="held-out rows go on from the training rows by themselves")
     if encrypted and (service is None or file is None):
-        raise ConfigError("--encrypted takes --service and a FILE")
+        raise ConfigError(
+            "--encrypted takes --service and a FILE", hint="policy.toml may name the service: score_remotely"
+        )
     if service is not None and not encrypted:
         raise ConfigError("--service serves --encrypted", hint="add --encrypted, or leave the service out")
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from fedanomaly import __version__
 from fedanomaly.coordinator.api import member_routes, open_routes
+from fedanomaly.transport.openapi import FAILED, FAILURE, SIGNATURE, content
 from fedanomaly.transport.wire import JSON, MSGPACK, OCTETS
 
 TEXT = "text/plain; charset=utf-8"
@@ -31,17 +32,6 @@ ANSWERS = {
 }
 """Statuses and media types; what is not in here answers 200 with MessagePack below /v1, and else with text."""
 
-FAILURE = {
-    "type": "object",
-    "required": ["code", "message"],
-    "additionalProperties": False,
-    "properties": {
-        "code": {"type": "string", "pattern": "^FA[0-9]{3}$"},
-        "message": {"type": "string"},
-        "hint": {"type": "string"},
-        "retry_after_s": {"type": "number", "minimum": 0},
-    },
-}
 UNSIGNED = frozenset({"/v1/federation", "/v1/enrol"})
 
 
@@ -56,9 +46,7 @@ def document() -> str:
             _describe(path, method, operation)
     found["components"] = {
         "schemas": {"Failure": FAILURE},
-        "securitySchemes": {
-            "member": {"type": "apiKey", "in": "header", "name": "Signature", "description": "RFC 9421"}
-        },
+        "securitySchemes": {"member": SIGNATURE},
     }
     return json.dumps(found, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
@@ -68,20 +56,14 @@ def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
     usual = {"200": MSGPACK if path.startswith("/v1/") else TEXT}
     answers = ANSWERS.get((path, method), usual)
     operation["responses"] = {
-        status: {"description": "Done."} | ({"content": _binary(kind)} if kind else {})
+        status: {"description": "Done."} | ({"content": content(kind)} if kind else {})
         for status, kind in answers.items()
     }
-    failure = {JSON: {"schema": {"$ref": "#/components/schemas/Failure"}}}
-    operation["responses"]["default"] = {"description": "What went wrong.", "content": failure}
+    operation["responses"]["default"] = FAILED
     if (path, method) in BODIES:
-        operation["requestBody"] = {"required": True, "content": _binary(BODIES[path, method])}
+        operation["requestBody"] = {"required": True, "content": content(BODIES[path, method])}
     if path.startswith("/v1/") and path not in UNSIGNED:
         operation["security"] = [{"member": []}]
-
-
-def _binary(kind: str) -> dict[str, Any]:
-    schema = {"type": "object"} if kind == JSON else {"type": "string", "format": "binary"}
-    return {kind: {"schema": schema}}
 
 
 if __name__ == "__main__":

@@ -82,6 +82,17 @@ int32_t fa_tenant_encrypt(int64_t handle, const double *readings, int64_t n, uin
                           int64_t *key);
 int32_t fa_tenant_decrypt(int64_t handle, int64_t key, const uint32_t *answer, int64_t n, double *scores,
                           int64_t n_scores);
+
+int32_t fa_hidden_shape(int32_t features, int32_t forms, int64_t *out);
+int32_t fa_hidden_new(int32_t features, int32_t forms, const uint8_t *seed, const uint32_t *words, int64_t n,
+                      int32_t set, int64_t *handle);
+int32_t fa_hidden_score(int64_t handle, const uint32_t *batch, int64_t n_batch, uint32_t *answer, int64_t n);
+int32_t fa_model_key_new(int32_t features, int32_t forms, const double *weights, uint32_t *words, int64_t n,
+                         uint8_t *seed, int64_t *out);
+int32_t fa_model_key_encrypt(int64_t handle, const double *readings, int64_t n, uint32_t *out, int64_t n_out,
+                             int64_t *key);
+int32_t fa_model_key_decrypt(int64_t handle, int64_t key, const uint32_t *answer, int64_t n, double *forms,
+                             int64_t n_forms);
 """
 
 _ERRORS: dict[int, tuple[type[FedAnomalyError], str]] = {

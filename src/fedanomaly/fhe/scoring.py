@@ -28,11 +28,13 @@ KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2, "polynomial": 3}
 """The kinds of circuits by the numbers that the engine has for them."""
 MAX_READING = 64.0
 """Readings are at most that far from 0; the engine refuses others."""
-_NOISE = math.sqrt((21 / 2 + 1 / 12) / 2)
+READING_SCALE = 2.0**23
+"""What a reading of 1 is in a batch."""
+_NOISE = math.sqrt((21 / 2 + 1 / 12) / 2) / READING_SCALE
 READING_NOISE: dict[Kind, float] = {
-    "linear": _NOISE * math.sqrt(4096) / 2**23,
-    "quadratic": _NOISE * math.sqrt(4096) / 2**23,
-    "polynomial": _NOISE * math.sqrt(8192) / 2**23,
+    "linear": _NOISE * math.sqrt(4096),
+    "quadratic": _NOISE * math.sqrt(4096),
+    "polynomial": _NOISE * math.sqrt(8192),
 }
 """Standard deviation of what encrypting adds to a reading: noise and rounding of N coefficients, by the scale."""
 WORD_BYTES = 4

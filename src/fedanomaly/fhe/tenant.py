@@ -10,54 +10,68 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import NoReturn
+from typing import ClassVar, Generic, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
-from fedanomaly.errors import CryptoError, DataError, MessageError, ReplayError, ShapeError
+from fedanomaly.errors import CryptoError, DataError, MessageError, RangeError, ReplayError, ShapeError
 from fedanomaly.fhe._engine import call, ffi, free
 from fedanomaly.fhe.scoring import KINDS, MAX_READING, WORD_BYTES, Shape
 from fedanomaly.types import Floats
 
 
-class Tenant:
-    """Encrypts batches for one circuit. Holds no secret; safe for threads.
+class Sizes(Protocol):
+    """What encrypting and decrypting need to know of a model."""
+
+    @property
+    def features(self) -> int:
+        """Readings of an event."""
+        ...
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that come out for an event."""
+        ...
+
+    @property
+    def events(self) -> int:
+        """Most events of a batch."""
+        ...
+
+    @property
+    def batch_bytes(self) -> int:
+        """Size of an encrypted batch."""
+        ...
+
+    @property
+    def answer_bytes(self) -> int:
+        """Size of an answer."""
+        ...
+
+
+Shaped_co = TypeVar("Shaped_co", bound=Sizes, covariant=True)
+
+
+class Encryptor(Generic[Shaped_co]):
+    """Encrypts batches for one model. Safe for threads.
 
     Parameters
     ----------
-    shape : Shape
-        Of the circuit.
-    seed : bytes of length 32
-        Of this tenant's public polynomials.
-    constants : bytes
-        What the service sent: `PreparedCircuit.constants`.
-
-    Raises
-    ------
-    MessageError
-        If the constants are not those of such a circuit.
+    shape : Sizes
+        Of the model.
+    handle : int
+        The engine's object that encrypts and decrypts.
     """
 
-    def __init__(self, shape: Shape, seed: bytes, constants: bytes) -> None:
-        if len(seed) != 32:
-            raise CryptoError("a seed has 32 bytes")
-        if len(constants) != shape.constant_bytes:
-            raise MessageError("the constants belong to another model")
-        handle = ffi.new("int64_t *")
-        call(
-            "fa_tenant_new",
-            KINDS[shape.kind],
-            shape.features,
-            shape.outputs,
-            shape.weight_bits,
-            seed,
-            ffi.from_buffer("uint32_t[]", constants),
-            len(constants) // WORD_BYTES,
-            handle,
-        )
+    encrypting: ClassVar[str]
+    decrypting: ClassVar[str]
+    """The engine's functions for both."""
+
+    def __init__(self, shape: Shaped_co, handle: int) -> None:
         self.shape = shape
-        self._handle = int(handle[0])
-        weakref.finalize(self, free, self._handle, os.getpid()).atexit = False
+        self.handle = handle
+        self._finalizer = weakref.finalize(self, free, handle, os.getpid())
+        self._finalizer.atexit = False  # the memory goes with the process
 
     def encrypt(self, readings: Floats) -> tuple[bytearray, BatchKey]:
         """Encrypt a batch under a fresh secret.
@@ -89,26 +103,68 @@ class Tenant:
         batch, key = bytearray(self.shape.batch_bytes), ffi.new("int64_t *")
         try:
             call(
-                "fa_tenant_encrypt",
-                self._handle,
+                self.encrypting,
+                self.handle,
                 ffi.from_buffer("double[]", rows.data),
                 rows.size,
                 ffi.from_buffer("uint32_t[]", batch),
                 len(batch) // WORD_BYTES,
                 key,
             )
+        except RangeError:  # of a key that has ended
+            raise
         except DataError:
             raise DataError(f"a reading is missing, or farther than {MAX_READING:g} from 0") from None
         return batch, BatchKey(self, int(key[0]), len(rows))
+
+
+class Tenant(Encryptor[Shape]):
+    """Encrypts batches for one circuit. Holds no secret.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of the circuit.
+    seed : bytes of length 32
+        Of this tenant's public polynomials.
+    constants : bytes
+        What the service sent: `PreparedCircuit.constants`.
+
+    Raises
+    ------
+    MessageError
+        If the constants are not those of such a circuit.
+    """
+
+    encrypting, decrypting = "fa_tenant_encrypt", "fa_tenant_decrypt"
+
+    def __init__(self, shape: Shape, seed: bytes, constants: bytes) -> None:
+        if len(seed) != 32:
+            raise CryptoError("a seed has 32 bytes")
+        if len(constants) != shape.constant_bytes:
+            raise MessageError("the constants belong to another model")
+        handle = ffi.new("int64_t *")
+        call(
+            "fa_tenant_new",
+            KINDS[shape.kind],
+            shape.features,
+            shape.outputs,
+            shape.weight_bits,
+            seed,
+            ffi.from_buffer("uint32_t[]", constants),
+            len(constants) // WORD_BYTES,
+            handle,
+        )
+        super().__init__(shape, int(handle[0]))
 
     def __repr__(self) -> str:
         return f"<Tenant of a {self.shape.kind} circuit, {self.shape.features} features>"
 
 
 class BatchKey:
-    """The secret of one batch. Only `Tenant.encrypt` makes one; it decrypts one answer."""
+    """The secret of one batch. Only `Encryptor.encrypt` makes one; it decrypts one answer."""
 
-    def __init__(self, tenant: Tenant, handle: int, events: int) -> None:
+    def __init__(self, tenant: Encryptor[Sizes], handle: int, events: int) -> None:
         self._tenant = tenant
         self._handle = handle
         self._events = events
@@ -140,8 +196,8 @@ class BatchKey:
             raise MessageError(f"an answer of this model has {shape.answer_bytes} bytes, not {len(answer)}")
         outputs = np.empty((shape.outputs, self._events))
         call(
-            "fa_tenant_decrypt",
-            self._tenant._handle,  # noqa: SLF001 - the two are one
+            self._tenant.decrypting,
+            self._tenant.handle,
             self._handle,
             ffi.from_buffer("uint32_t[]", answer),
             len(answer) // WORD_BYTES,

@@ -184,7 +184,10 @@ def _add_models(app: FastAPI, service: NodeService) -> None:
         },
     )
     async def score(request: Request, name: str, version: Annotated[int | None, Query(ge=1)] = None) -> ScoresView:
-        """Return the scores of rows: high is anomalous, -1 is an outlier."""
+        """Return the scores of rows: high is anomalous, -1 is an outlier.
+
+        They are computed here, or by the scoring service that the policy names.
+        """
         body = await _body(request)
         return await run_in_threadpool(_scores, service, name, version, body)
 
@@ -199,9 +202,18 @@ def _scores(service: NodeService, name: str, version: int | None, body: bytes) -
             table = reader.read_all()
     except (pa.ArrowException, OSError):
         raise DataError("the body is no Arrow IPC stream") from None
-    scores = scorer.scores(table)
+    rows = scorer.encode(table)
+    found = service.remote.score(model.lineage, scorer.detector, rows) if service.remote else None
+    scored = scorer.scored_here(rows) if found is None else found
     return ScoresView(
-        scores=scores.tolist(), predictions=scorer.predictions(scores).tolist(), threshold=scorer.threshold
+        scores=scored.scores.tolist(),
+        predictions=scorer.predictions(scored.scores).tolist(),
+        threshold=scored.threshold,
+        remote=found is not None,
+        uncertain=scored.uncertain.tolist(),
+        scored_here=scored.local,
+        bytes_up=scored.bytes_up,
+        bytes_down=scored.bytes_down,
     )
 
 

@@ -82,6 +82,21 @@ class PolicyFile(_FileSettings):
         le=256_000_000,  # a node holds it whole, and its head still fits what `CoordinatorClient` sends
         description="Largest encrypted contribution to one round, in bytes.",
     )
+    score_remotely: str = Field(
+        default="",
+        description="URL of a scoring service: rows that the node is asked to score are scored there, encrypted, and "
+        "not here. Empty: here.",
+    )
+    score_remotely_ca: str = Field(
+        default="",
+        description="PEM file of the authorities to trust for that service; relative paths start at the home. Empty: "
+        "those of the system.",
+    )
+    score_remotely_or_here: bool = Field(
+        default=False,
+        description="Whether rows are scored here, and the answer says so, while that service is away or cannot "
+        "compute the model. If not, that is an error.",
+    )
 
     def policy(self) -> Policy:
         """Return the checked policy.

@@ -16,6 +16,7 @@ from fedanomaly.node.datasets import Datasets
 from fedanomaly.node.home import Home, Membership
 from fedanomaly.node.keystore import Keystore
 from fedanomaly.node.log_mark import LogMark
+from fedanomaly.node.remote import exchange_of
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
 from fedanomaly.protocol import Transcript
@@ -73,6 +74,7 @@ def examine(home: Home, *, passphrase: str | None, told: Mapping[str, Any] | Non
         yield fail("enrolment", "this node is not enrolled", "run: fedanomaly node enrol INVITATION")
         return
     yield ok("enrolment", f"{membership.name} at {membership.url}, coordinator {membership.coordinator.hex()[:16]}…")
+    yield from _scoring_service(home, keystore)
     reached = yield from _way(home, membership)
     if reached and keystore is not None:
         yield from _federation(home, membership, keystore)
@@ -153,6 +155,24 @@ def _sealed(home: Home, keystore: Keystore) -> Iterator[Check]:
         yield ok("data sets", ", ".join(f"{view.name} ({view.rows} rows)" for view in listed))
     else:
         yield warn("data sets", "none", "run: fedanomaly data add NAME FILE")
+
+
+def _scoring_service(home: Home, keystore: Keystore | None) -> Iterator[Check]:
+    """Ask the scoring service of the policy, if there is one, what this node may score with."""
+    name = "scoring service"
+    try:
+        url = home.policy_file.score_remotely
+        if not url:
+            return
+        if keystore is None:
+            yield warn(name, f"{url} was not asked: no passphrase was given", "give --passphrase-file to ask it")
+            return
+        with exchange_of(home, keystore, url, home.scoring_authority) as exchange:
+            models = exchange.models()
+    except FedAnomalyError as error:
+        yield failed(name, error, "does it run, and is this node's identity among the tenants of scoring.toml?")
+    else:
+        yield ok(name, f"{url} takes this node's requests; it has {len(models)} models for it")
 
 
 def _way(home: Home, membership: Membership) -> Generator[Check, None, bool]:

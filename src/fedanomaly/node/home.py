@@ -30,7 +30,7 @@ from fedanomaly.node.templates import NODE_TOML, POLICY_TOML
 from fedanomaly.storage import write_durably
 
 if TYPE_CHECKING:
-    from fedanomaly.node.config import NodeConfig
+    from fedanomaly.node.config import NodeConfig, PolicyFile
     from fedanomaly.protocol import Policy
 
 TOKEN_BYTES = 32
@@ -116,9 +116,14 @@ class Home:
     @property
     def policy(self) -> Policy:
         """What the node accepts, as it stands in the file now."""
+        return self.policy_file.policy()
+
+    @property
+    def policy_file(self) -> PolicyFile:
+        """All settings of `policy.toml`, as they stand in the file now."""
         from fedanomaly.node.config import PolicyFile, read_toml  # noqa: PLC0415 - loads the protocol and its engine
 
-        return read_toml(self.root / "policy.toml", PolicyFile).policy()
+        return read_toml(self.root / "policy.toml", PolicyFile)
 
     @property
     def token(self) -> str:
@@ -195,6 +200,12 @@ class Home:
             return self.root / Path(self.config.ca).expanduser()
         carried = self.root / "ca.pem"
         return carried if carried.exists() else None
+
+    @property
+    def scoring_authority(self) -> Path | None:
+        """Certificates (PEM) to trust for the scoring service of the policy; None: those that the system trusts."""
+        named = self.policy_file.score_remotely_ca
+        return self.root / Path(named).expanduser() if named else None
 
     def trust(self, certificates: bytes) -> None:
         """Keep the certificates (PEM) to trust for the coordinator; none: those that the system trusts."""

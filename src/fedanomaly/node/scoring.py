@@ -8,6 +8,7 @@ import numpy as np
 
 from fedanomaly.detectors import Detector, from_params
 from fedanomaly.features import Schema, encode
+from fedanomaly.scoring import Scored
 from fedanomaly.types import Floats, Integers, State
 
 
@@ -63,7 +64,25 @@ class Scorer:
         SchemaError
             If the rows do not fit the schema.
         """
-        return self.detector.anomaly_scores(encode(self.schema, frame, history))
+        return self.detector.anomaly_scores(self.encode(frame, history))
+
+    def encode(self, frame: Any, history: Any = None) -> Floats:  # noqa: ANN401 - whatever narwhals knows
+        """Return what the detector takes, shape (n_rows, n_features); arguments and errors as for `scores`."""
+        return encode(self.schema, frame, history)
+
+    def scored_here(self, rows: Floats) -> Scored:
+        """Return the scores of encoded rows as a scoring service's are returned; these are exact."""
+        scores = self.detector.anomaly_scores(rows)
+        return Scored(
+            scores=scores,
+            lower=scores,
+            upper=scores,
+            threshold=self.threshold,
+            batches=0,
+            local=len(scores),
+            bytes_up=0,
+            bytes_down=0,
+        )
 
     def predictions(self, scores: Floats) -> Integers:
         """Return -1 for scores of outliers and +1 for all others."""

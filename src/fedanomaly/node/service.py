@@ -31,6 +31,7 @@ from fedanomaly.node.metrics import Metrics
 from fedanomaly.node.models import Lineage, ModelStore
 from fedanomaly.node.notes import Noting, StepNotes
 from fedanomaly.node.refresher import Refreshers
+from fedanomaly.node.remote import RemoteScoring
 from fedanomaly.node.renewal import refreshes
 from fedanomaly.node.upstream import client_of
 from fedanomaly.node.vault import SealedVault
@@ -112,6 +113,7 @@ class NodeService:
         )
         self._mark = LogMark(home.root / "log.json")
         self._client = client_of(membership, keystore, ca_file=home.authority)
+        self.remote = RemoteScoring.of(home, keystore, self.feed)
         self._stop = threading.Event()
         self._working = threading.Lock()
         self._thread = threading.Thread(target=self._live, name="fedanomaly-node", daemon=True)
@@ -240,6 +242,8 @@ class NodeService:
         if held and self._connected:
             self._retire()
         self._client.close()
+        if self.remote is not None:
+            self.remote.close()
         self._rows.close()
         if held:
             self._working.release()

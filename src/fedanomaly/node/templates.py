@@ -39,4 +39,12 @@ datasets = []
 
 # Largest encrypted contribution to one round.
 max_upload_bytes = 256_000_000
+
+# URL of a scoring service: rows that this node is asked to score are scored there, encrypted, and not here; and
+# the PEM file of the authorities to trust for it, if not those of the system. Empty: rows are scored here.
+score_remotely = ""
+score_remotely_ca = ""
+
+# Whether rows are scored here while that service is away or cannot compute the model. If not, that is an error.
+score_remotely_or_here = false
 """

@@ -148,11 +148,21 @@ class ModelView(View):
 
 
 class ScoresView(View):
-    """Scores of rows in their order: high is anomalous, -1 is an outlier."""
+    """Scores of rows in their order: high is anomalous, -1 is an outlier.
+
+    `remote` tells whether a service computed them on ciphertexts, as the policy says; `uncertain`, row by row,
+    whether its noise could have put the score on this side of the threshold; `scored_here` how many rows were
+    scored on this machine, in the clear; `bytes_up` and `bytes_down` what travelled.
+    """
 
     scores: list[float]
     predictions: list[int]
     threshold: float
+    remote: bool
+    uncertain: list[bool]
+    scored_here: int
+    bytes_up: int
+    bytes_down: int
 
 
 class FigureView(View):

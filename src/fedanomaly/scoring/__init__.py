@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedanomaly.scoring.exchange import HttpExchange
     from fedanomaly.scoring.in_process import Exchange, InProcess
-    from fedanomaly.scoring.scorer import EncryptedScorer, Scored
+    from fedanomaly.scoring.scored import Scored, Scores
+    from fedanomaly.scoring.scorer import EncryptedScorer
 
-__all__ = ["EncryptedScorer", "Exchange", "HttpExchange", "InProcess", "Scored"]
+__all__ = ["EncryptedScorer", "Exchange", "HttpExchange", "InProcess", "Scored", "Scores"]
 
 _HOMES = {
     "EncryptedScorer": "scorer",
     "Exchange": "in_process",
     "HttpExchange": "exchange",
     "InProcess": "in_process",
-    "Scored": "scorer",
+    "Scored": "scored",
+    "Scores": "scored",
 }
 
 

@@ -16,6 +16,7 @@ import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 
 from fedanomaly.errors import CapacityError, FedAnomalyError, MessageError
+from fedanomaly.fhe.hidden import PreparedModel
 from fedanomaly.scoring.batches import Batches
 from fedanomaly.scoring.home import Home
 from fedanomaly.scoring.metrics import Metrics
@@ -88,7 +89,7 @@ async def models(service: Running, caller: Signed) -> Response:
 
 @tenant_routes.put("/{digest}", dependencies=[Depends(place_of)])
 async def upload(service: Running, caller: Signed, request: Request, digest: str) -> Response:
-    """Take a circuit for the tenant that sends it; the same again changes nothing."""
+    """Take a circuit, or an encrypted model, for the tenant that sends it; the same again changes nothing."""
     name = parse_digest(digest)
     if name != caller.content_digest:
         raise MessageError("a circuit is named by its digest")
@@ -105,6 +106,8 @@ async def upload(service: Running, caller: Signed, request: Request, digest: str
 async def constants(service: Running, caller: Signed, model: Named) -> Response:
     """Return what the tenant needs before its first batch."""
     ready = await service.ready(caller.member, model)
+    if isinstance(ready.circuit, PreparedModel):
+        raise MessageError("an encrypted model has no constants: who encrypted it has all that decrypting takes")
     return Response(Offer(ready.circuit.shape, ready.constants).to_bytes(model.digest), media_type=OCTETS)
 
 

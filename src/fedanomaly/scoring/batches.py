@@ -75,5 +75,5 @@ class Batches:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": head, "more_body": True})
             await send({"type": "http.response.body", "body": answer, "more_body": True})
-            # Waits while the connection is full: an answer has its place until the client has read all but the end of it.
+            # Waits while the connection is full: an answer has its place until all but its end was read.
             await send({"type": "http.response.body", "body": b""})

@@ -9,6 +9,7 @@ from typing import Self
 import msgspec
 
 from fedanomaly.errors import MessageError, ProtocolError
+from fedanomaly.fhe.hidden import EncryptedModel
 from fedanomaly.scoring.wire import HEAD_BYTES, MAX_LIST_BYTES, FrameHead, ModelView, Offer
 from fedanomaly.transport import Connection, Patience, RequestSigner
 from fedanomaly.transport.signing import Signer
@@ -106,7 +107,7 @@ class HttpExchange:
         path = f"/v1/models/{digest.hex()}/constants"
         return Offer.from_bytes(self._connection.call("GET", path, limit_bytes=MAX_OFFER_BYTES), digest)
 
-    def upload(self, circuit: Circuit) -> None:
+    def upload(self, circuit: Circuit | EncryptedModel) -> None:
         """Give the service a model, for this tenant alone; it is forgotten when the service stops.
 
         Raises

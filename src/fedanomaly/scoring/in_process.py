@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from fedanomaly.errors import NotFoundError
+from fedanomaly.errors import MessageError, NotFoundError
+from fedanomaly.fhe.hidden import EncryptedModel, PreparedModel
 from fedanomaly.fhe.scoring import PreparedCircuit, seed
 from fedanomaly.scoring.wire import Offer
 from fedanomaly.types import Circuit
@@ -34,7 +35,7 @@ class Exchange(Protocol):
         """
         ...
 
-    def upload(self, circuit: Circuit) -> None:
+    def upload(self, circuit: Circuit | EncryptedModel) -> None:
         """Give the service a model, for this tenant only."""
         ...
 
@@ -55,18 +56,23 @@ class InProcess:
     def __init__(self, federation: bytes = bytes(32), tenant: bytes = bytes(32)) -> None:
         self.federation = federation
         self.tenant = tenant
-        self._prepared: dict[bytes, PreparedCircuit] = {}
+        self._prepared: dict[bytes, PreparedCircuit | PreparedModel] = {}
         self._lock = threading.Lock()
 
     def offer(self, digest: bytes) -> Offer:
         """Return what decrypting takes."""
         prepared = self._of(digest)
+        if isinstance(prepared, PreparedModel):
+            raise MessageError("an encrypted model has no constants")
         return Offer(prepared.shape, prepared.constants())
 
-    def upload(self, circuit: Circuit) -> None:
+    def upload(self, circuit: Circuit | EncryptedModel) -> None:
         """Prepare a model."""
         digest = circuit.digest
-        prepared = PreparedCircuit(circuit, seed(self.federation, digest, self.tenant))
+        if isinstance(circuit, EncryptedModel):
+            prepared = PreparedModel(circuit)
+        else:
+            prepared = PreparedCircuit(circuit, seed(self.federation, digest, self.tenant))
         with self._lock:
             self._prepared[digest] = prepared
 
@@ -75,7 +81,7 @@ class InProcess:
         del batch_id  # a call cannot be mistaken for another
         return self._of(digest).score(batch)
 
-    def _of(self, digest: bytes) -> PreparedCircuit:
+    def _of(self, digest: bytes) -> PreparedCircuit | PreparedModel:
         with self._lock:
             found = self._prepared.get(digest)
         if found is None:

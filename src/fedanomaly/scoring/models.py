@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from fedanomaly.errors import CapacityError, FedAnomalyError
+from fedanomaly.fhe.hidden import EncryptedModel, HiddenShape, PreparedModel
 from fedanomaly.fhe.scoring import PreparedCircuit, Shape
 from fedanomaly.scoring.release import MAX_RELEASE_BYTES, SUFFIX, read_release
 from fedanomaly.scoring.wire import ModelView, frame_bytes
@@ -29,20 +30,20 @@ class Model:
     version : int
         Of the release; 0 for an upload.
     digest : bytes
-        Of the circuit: what tenants call it.
-    circuit : Circuit
-        What is computed.
-    shape : Shape
+        Of the circuit, or of the encrypted model: what tenants call it.
+    circuit : Circuit or PreparedModel
+        What is computed. An encrypted model has one tenant, so it is ready for it.
+    shape : Shape or HiddenShape
         What follows for batches.
     size_bytes : int
-        Of the circuit.
+        Of its weights.
     """
 
     name: str
     version: int
     digest: bytes
-    circuit: Circuit
-    shape: Shape
+    circuit: Circuit | PreparedModel
+    shape: Shape | HiddenShape
     size_bytes: int
 
     def view(self, *, private: bool) -> ModelView:
@@ -52,10 +53,10 @@ class Model:
             name=self.name,
             version=self.version,
             digest=self.digest.hex(),
-            kind=shape.kind,
+            kind="encrypted" if isinstance(shape, HiddenShape) else shape.kind,
             features=shape.features,
             outputs=shape.outputs,
-            weight_bits=shape.weight_bits,
+            weight_bits=0 if isinstance(shape, HiddenShape) else shape.weight_bits,
             batch_bytes=shape.batch_bytes,
             answer_bytes=shape.answer_bytes,
             private=private,
@@ -74,8 +75,7 @@ def admit(circuit: Circuit, *, max_batch_bytes: int, name: str = "", version: in
     """
     # The engine checks a circuit when it prepares it; the seed makes no difference to that.
     shape = PreparedCircuit(circuit, bytes(32)).shape
-    if frame_bytes(shape) > max_batch_bytes:
-        raise CapacityError(f"a batch of this model has {frame_bytes(shape)} bytes; {max_batch_bytes} are taken")
+    _check_batches(shape, max_batch_bytes)
     return Model(
         name=name,
         version=version,
@@ -84,6 +84,27 @@ def admit(circuit: Circuit, *, max_batch_bytes: int, name: str = "", version: in
         shape=shape,
         size_bytes=circuit.size_bytes,
     )
+
+
+def admit_encrypted(model: EncryptedModel, *, max_batch_bytes: int) -> Model:
+    """Return an encrypted model made ready, if its batches are not too large.
+
+    Raises
+    ------
+    CapacityError
+        If they are.
+    MessageError
+        If a residue is not below its prime.
+    """
+    shape = model.shape
+    _check_batches(shape, max_batch_bytes)
+    prepared, size = PreparedModel(model), shape.model_bytes + shape.batch_bytes
+    return Model(name="", version=0, digest=model.digest, circuit=prepared, shape=shape, size_bytes=size)
+
+
+def _check_batches(shape: Shape | HiddenShape, max_batch_bytes: int) -> None:
+    if frame_bytes(shape) > max_batch_bytes:
+        raise CapacityError(f"a batch of this model has {frame_bytes(shape)} bytes; {max_batch_bytes} are taken")
 
 
 Mark = tuple[int, int, int]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from fedanomaly.fhe.hidden import PreparedModel
 from fedanomaly.fhe.scoring import PreparedCircuit, seed
 from fedanomaly.scoring.models import Model
 
@@ -18,28 +19,31 @@ class Prepared:
 
     Parameters
     ----------
-    circuit : PreparedCircuit
+    circuit : PreparedCircuit or PreparedModel
         What scores.
     constants : bytes
-        What the tenant needs once.
+        What the tenant needs once; of an encrypted model nothing.
     size_bytes : int
         Memory that both take, about.
     """
 
-    circuit: PreparedCircuit
+    circuit: PreparedCircuit | PreparedModel
     constants: bytes
     size_bytes: int
 
 
 def prepare(model: Model, federation: bytes, tenant: bytes) -> Prepared:
     """Compute what depends on a model and a tenant; some ten milliseconds of one core."""
+    if isinstance(model.circuit, PreparedModel):
+        return Prepared(model.circuit, b"", 0)
     circuit = PreparedCircuit(model.circuit, seed(federation, model.digest, tenant))
     shape = circuit.shape
-    # The engine keeps products with the public polynomials, each as large as one reading of a batch: of every
-    # form two, or where there is a layer one, and above it two of every row, one of every plain form and
-    # another. The constants are there twice.
-    forms, layer = len(model.circuit.bias), model.circuit.layer
-    products = 2 * forms if layer is None else forms + 2 * len(layer.direct) + len(layer.bias) + 1
+    # The engine keeps products with the public polynomials, each as large as one reading of a batch: one of every
+    # form, and where there is a layer above it two of every row, one of every plain form and another. The constants
+    # are there twice.
+    layer, products = model.circuit.layer, len(model.circuit.bias)
+    if layer is not None:
+        products += 2 * len(layer.direct) + len(layer.bias) + 1
     size = products * (shape.batch_bytes // shape.features) + 2 * shape.constant_bytes + model.circuit.size_bytes
     return Prepared(circuit, circuit.constants(), size)
 

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from fedanomaly.errors import FedAnomalyError, MessageError, NotFoundError, UnavailableError
+from fedanomaly.fhe.hidden import EncryptedModel
 from fedanomaly.scoring.config import MIB, load_config
 from fedanomaly.scoring.home import Home
 from fedanomaly.scoring.metrics import Metrics
-from fedanomaly.scoring.models import Model, ReleaseFolder, Uploads, admit
+from fedanomaly.scoring.models import Model, ReleaseFolder, Uploads, admit, admit_encrypted
 from fedanomaly.scoring.prepared import Prepared, PreparedModels
 from fedanomaly.scoring.receiving import Pace
 from fedanomaly.scoring.slots import Slots
@@ -117,12 +118,12 @@ class ScoringService:
         return await self.prepared.of(model, tenant)
 
     async def upload(self, tenant: bytes, digest: bytes, body: bytearray) -> None:
-        """Keep a circuit for the tenant that sent it.
+        """Keep a circuit, or an encrypted model, for the tenant that sent it.
 
         Raises
         ------
         MessageError
-            If the bytes are not the circuit of that digest.
+            If the bytes are not the one of that digest.
         CapacityError, DataError
             If the engine does not compute it, or it is too large.
         """
@@ -133,6 +134,8 @@ class ScoringService:
             self.prepared.forget(gone.digest)
 
     def _admit(self, body: bytes) -> Model:
+        if EncryptedModel.recognises(body):
+            return admit_encrypted(EncryptedModel.from_bytes(body), max_batch_bytes=self._max_batch_bytes)
         return admit(Circuit.from_bytes(body), max_batch_bytes=self._max_batch_bytes)
 
     async def score(self, prepared: Prepared, words: memoryview) -> bytearray:

@@ -22,6 +22,7 @@ from typing import Literal, Self, get_args
 import msgspec
 
 from fedanomaly.errors import FedAnomalyError, MessageError, VersionError
+from fedanomaly.fhe.hidden import HiddenShape
 from fedanomaly.fhe.scoring import Shape
 from fedanomaly.types.canonical import VERSION, Reader, begin, item, item_int
 from fedanomaly.types.circuit import Kind
@@ -30,7 +31,7 @@ FRAME_VERSION = 1
 HEAD_BYTES = 64
 ID_BYTES = 16
 MAX_LIST_BYTES = 4 * 1024 * 1024
-MAX_INTEGER = 2**31
+MAX_INTEGER = 2**31 - 1
 """Of what describes a shape; far above all that the engine takes."""
 _HEAD = struct.Struct("<4sI32s16sQ")
 _MAGIC = {"batch": b"FASB", "answer": b"FASA"}
@@ -102,9 +103,10 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     digest : str
         Name of the circuit, 64 hexadecimal digits.
     kind : str
-        Of the circuit.
+        Of the circuit; "encrypted" where the service does not see one.
     features, outputs, weight_bits : int
-        As in `fhe.scoring.Shape`.
+        As in `fhe.scoring.Shape`. An encrypted model has its forms as outputs, and 0 for
+        bits that the service does not know.
     batch_bytes, answer_bytes : int
         Size of an encrypted batch and of its answer, without their heads.
     private : bool
@@ -181,6 +183,6 @@ class Offer:
         return cls(shape, constants)
 
 
-def frame_bytes(shape: Shape) -> int:
+def frame_bytes(shape: Shape | HiddenShape) -> int:
     """Return the size of a batch with its head."""
     return HEAD_BYTES + shape.batch_bytes

@@ -136,9 +136,12 @@ def test_a_service_scores_rows_that_it_does_not_see(fedanomaly, trained, home, r
         asked = ["score", "hidden", rows, "--encrypted", "--service", config.origin, "--home", home]
         told = json.loads(fedanomaly(*asked, "--json").stdout)
         said = fedanomaly(*asked, "--evaluate", "--label", "fraud").stdout
+        named = {"FEDANOMALY_POLICY_SCORE_REMOTELY": config.origin}
+        by_policy = fedanomaly("score", "hidden", rows, "--encrypted", "--home", home, "--json", **named).stdout
     local = json.loads(fedanomaly("score", "hidden", rows, "--home", home, "--json").stdout)
     assert np.allclose(told["scores"], local["scores"], rtol=5e-4, atol=5e-4)
-    assert told["encrypted"]["batches"] == 1
+    assert np.allclose(json.loads(by_policy)["scores"], local["scores"], rtol=5e-4, atol=5e-4)
+    assert told["encrypted"]["batches"] == json.loads(by_policy)["encrypted"]["batches"] == 1
     assert "encrypted  1 batches" in said
 
 

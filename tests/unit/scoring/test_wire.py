@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fedanomaly.errors import FedAnomalyError, MessageError, VersionError
 from fedanomaly.fhe.scoring import PreparedCircuit
 from fedanomaly.scoring.wire import HEAD_BYTES, FrameHead, Offer
+from fedanomaly.types.canonical import item_int
 from tests.unit.scoring.conftest import circuit
 
 HEADS = st.builds(
@@ -94,3 +95,12 @@ def test_a_changed_offer_is_refused_or_reads_as_other_bytes(offered, at, change)
 def test_a_cut_offer_is_refused(offered, cut):
     with pytest.raises(MessageError):
         Offer.from_bytes(offered[0][:-cut], offered[1])
+
+
+@pytest.mark.parametrize("fact", ["features", "outputs", "weight bits"])
+@pytest.mark.parametrize("number", [0, 2**31 - 1, 2**31, 2**63 - 1])
+def test_an_offer_of_no_shape_is_refused(offered, fact, number):
+    data, digest = offered
+    at = data.index(item_int(fact, 0)[:-8]) + len(item_int(fact, 0))
+    with pytest.raises(MessageError):
+        Offer.from_bytes(data[: at - 8] + number.to_bytes(8, "little") + data[at:], digest)

@@ -1,0 +1,163 @@
+"""An encrypted model at a service: its owner encrypts weights and batches, and makes scores of the forms it gets.
+
+A form cannot leave its range, so unlike a batch of squares an answer is never
+refused for what was asked. The first that is refused, by the engine or because a
+canary does not fit, is a lie, and ends the model's secrets: a service that watches
+what is refused learns one thing of them, not one with every batch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import NoReturn
+
+import numpy as np
+
+from fedanomaly.errors import ConfigError, CryptoError, RangeError, WrongAnswerError
+from fedanomaly.fhe.hidden import HiddenShape
+from fedanomaly.fhe.model_key import ModelKey, encrypt_model
+from fedanomaly.fhe.scoring import READING_NOISE, READING_SCALE
+from fedanomaly.scoring import canaries
+from fedanomaly.scoring.bounds import DEVIATIONS
+from fedanomaly.scoring.in_process import Exchange
+from fedanomaly.scoring.wire import ID_BYTES
+from fedanomaly.types import Circuit, Floats
+
+
+class HiddenModel:
+    """A circuit that a service computes without learning it. Safe for threads.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Of affine forms, or sums of their squares.
+    service : Exchange
+        Gets the encrypted weights, and nothing else of the circuit.
+    n_canaries : int
+        Events of each batch whose forms are also computed here.
+
+    Raises
+    ------
+    ConfigError
+        If it is a circuit of another kind.
+    CapacityError
+        If its weights are too large, or the encrypted model is too large for the service.
+    """
+
+    def __init__(self, circuit: Circuit, service: Exchange, n_canaries: int) -> None:
+        if circuit.kind not in ("linear", "quadratic"):
+            raise ConfigError(f"a {circuit.kind} model cannot be encrypted", hint="score with hide_model=False")
+        self._circuit = circuit
+        self._service = service
+        self._n_canaries = n_canaries
+        self._model, self._key = encrypt_model(circuit.weights)
+        self._ended = False
+        self._noise = FormNoise(circuit, self._key)
+        self._starts = np.cumsum((0, *circuit.rows[:-1]))
+        self.upload()
+
+    def upload(self) -> None:
+        """Give the service the encrypted model; the same ciphertext again tells it nothing new."""
+        self._service.upload(self._model)
+
+    @property
+    def shape(self) -> HiddenShape:
+        """Sizes of batches and answers."""
+        return self._model.shape
+
+    def score(self, readings: Floats) -> tuple[Floats, Floats]:
+        """Return the outputs for one batch, and how far each may be from the circuit's.
+
+        Parameters
+        ----------
+        readings : float64 array of shape (n_events, n_features)
+            At most `HiddenShape.events`.
+
+        Returns
+        -------
+        outputs, errors : float64 arrays of shape (n_events, n_outputs)
+
+        Raises
+        ------
+        WrongAnswerError
+            If the service answers with something else, now or at any time before.
+        NotFoundError
+            If the service was started anew: `upload` helps.
+        """
+        forms = self._answered(readings)
+        errors = self._noise.bounds(readings)
+        places = canaries.drawn(len(readings), self._n_canaries, self.shape.events // 2)
+        wanted = readings[places] @ self._circuit.weights.T
+        if not (np.abs(forms[places] - wanted) <= errors[places]).all():
+            self._end()
+        forms += self._circuit.bias
+        if self._circuit.kind == "linear":
+            return forms, errors
+        # (y + e)^2 is at most 2 |y| |e| + e^2 away from y^2.
+        squares, off = np.square(forms), errors * (2.0 * np.abs(forms) + errors)
+        return (np.add.reduceat(squares, self._starts, axis=1), np.add.reduceat(off, self._starts, axis=1))
+
+    def _answered(self, readings: Floats) -> Floats:
+        try:
+            batch, key = self._key.encrypt(readings)
+            try:
+                return key.decrypt(self._service.answer(self._model.digest, batch, os.urandom(ID_BYTES)))
+            finally:
+                key.close()
+        except RangeError:
+            self._end()
+        except CryptoError:
+            if self._ended:  # by another thread
+                self._end()
+            raise
+
+    def _end(self) -> NoReturn:
+        self._ended = True
+        self._key.close()
+        raise WrongAnswerError(
+            "the service's scores are not those of this model; the secrets of the encrypted model are spent",
+            hint="another scorer encrypts the model again; better with another service",
+        ) from None
+
+
+class FormNoise:
+    """How far decrypted forms may be from what the weights give in the clear.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        Whose weights were encrypted.
+    key : ModelKey
+        That says how finely.
+
+    Notes
+    -----
+    The noise of a weight is a complex number n in a slot, of deviation v in each
+    part. The slot holds x + i x', the readings of an event and of its partner half a
+    batch away, so x gets Re(n) x - Im(n) x'. With the noise r of a reading a form is
+    off by a normal number of variance ``v^2 (|x|^2 + |x'|^2) + r^2 (|w|^2 + 2 d v^2)``,
+    and by the rounding of its weights, at most ``|x|_1 2^-(weight_bits + 1)``.
+    """
+
+    def __init__(self, circuit: Circuit, key: ModelKey) -> None:
+        self._half = key.shape.events // 2
+        # Encrypted as readings are, at another scale.
+        noise = READING_NOISE["linear"]
+        self._weight = noise * READING_SCALE / 2.0**key.weight_bits
+        lengths = np.square(circuit.weights).sum(axis=1) + 2.0 * circuit.features * self._weight**2
+        self._readings = noise**2 * lengths
+        self._rounding = math.ldexp(1.0, -key.weight_bits - 1)
+
+    def bounds(self, readings: Floats) -> Floats:
+        """Return a bound for every form, from all readings of a batch in their places.
+
+        Returns
+        -------
+        float64 array of shape (n_events, n_forms)
+        """
+        own = np.zeros(2 * self._half)
+        own[: len(readings)] = np.square(readings).sum(axis=1)
+        both = (own + np.roll(own, self._half))[: len(readings), None]
+        deviation = np.sqrt(self._weight**2 * both + self._readings)
+        return DEVIATIONS * deviation + self._rounding * np.abs(readings).sum(axis=1)[:, None]
