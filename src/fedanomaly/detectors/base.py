@@ -417,7 +417,8 @@ class Detector(Scoring, metaclass=ABCMeta):
     def _check_state(self, state: State) -> None:
         if (state.detector, state.version) != (self.name, self.version):
             raise VersionError(f"a state of {state.detector} {state.version} is not for {self.name} {self.version}")
-        if dict(state.params) != self.params():
+        # A parameter that is younger than the state has its default there.
+        if {**type(self)().params(), **state.params} != self.params():
             raise VersionError(f"the state was learnt with other parameters of {self.name}")
 
     def _learnt(self, state: State) -> Self:

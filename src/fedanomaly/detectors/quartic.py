@@ -15,6 +15,8 @@ PLACES = 17
 MOST_TURNS = 30
 BELOW = 0.1
 """What all places together weigh where the polynomial is too low, against all rows."""
+ANYWHERE = 1e-9
+"""What all places together weigh in any case, so that the polynomial is determined."""
 SMALLEST = 1e-12
 
 
@@ -87,7 +89,7 @@ def _share(value: Floats, weight: Floats, powers: Floats, cone: Floats) -> Float
     low = np.ones(len(value), dtype=bool)
     share = np.zeros(cone.shape[1])
     for _ in range(MOST_TURNS):
-        by = np.sqrt(weight + BELOW / len(value) * low)
+        by = np.sqrt(weight + (BELOW * low + ANYWHERE) / len(value))
         orthonormal, triangle = np.linalg.qr(powers * by[:, None])
         columns = triangle @ cone
         length = np.linalg.norm(columns, axis=0)

@@ -116,6 +116,17 @@ def test_a_model_tells_whether_it_scores_on_ciphertexts(fedanomaly, home):
     assert "put --home behind show" in " ".join(refused.split())
 
 
+def test_a_model_of_polynomials_tells_how_far_they_are_off(fedanomaly, home):
+    params = ["--param", "polynomial=true", "--param", "n_projections=5"]
+    fedanomaly("train", "payments", "--detector", "loda", "--model", "curves", *params, "--home", home)
+    said = fedanomaly("models", "show", "curves", "--home", home).stdout
+    told = json.loads(fedanomaly("models", "show", "curves", "--home", home, "--json").stdout)["encrypted"]
+    assert "polynomial circuit, 5 forms" in said
+    assert f"polynomial off by {told['approximation_error']:.2f} from" in said
+    assert told["kind"] == "polynomial"
+    assert 0 < told["approximation_error"] < 5
+
+
 def test_a_service_scores_rows_that_it_does_not_see(fedanomaly, trained, home, rows, tmp_path):
     fedanomaly("train", "payments", "--detector", "pca", "--model", "hidden", "--home", home)
     key = trained.home.unlock(PASSPHRASE).public_key

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
 from fedanomaly.detectors import Autoencoder
-from fedanomaly.detectors.contract import history
+from fedanomaly.detectors.contract import CHECKS, history
 from fedanomaly.detectors.network import WEIGHT_BITS, first_weights
 
 RNG = np.random.default_rng(0)
@@ -54,3 +55,28 @@ def test_first_weights_are_the_whitened_principal_directions():
         found = weights[at] / np.linalg.norm(weights[at])
         assert abs(found @ vectors[:, -1 - at]) > 0.99
         assert abs(np.linalg.norm(weights[at]) ** -2 / values[-1 - at] - 1) < 0.05
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_polynomial_keeps_the_contract(check):
+    check(Autoencoder(polynomial=True))
+
+
+def test_the_polynomial_is_the_score_of_rows_that_nothing_cuts():
+    """Between rounding of weights and of squares the two scores differ a little; beyond 8 deviations by the cut."""
+    network = Autoencoder(n_hidden=2).fit(curve(2000))
+    polynomial = network.resettled(curve(2000), polynomial=True)
+    usual = curve(200)[np.abs(network._scorer.hidden.scale.readings(curve(200))).max(axis=1) < 8]
+    assert len(usual) > 150
+    wanted = network.anomaly_scores(usual)
+    assert np.max(np.abs(polynomial.anomaly_scores(usual) - wanted) / np.maximum(1.0, wanted)) < 0.1
+    far = np.array([[1e3, 0.0, 0.0], [1e9, 0.0, 0.0]])
+    assert np.unique(polynomial.anomaly_scores(far)).size == 1
+    assert np.unique(network.anomaly_scores(far)).size == 2
+
+
+def test_sums_of_squares_are_exact_in_any_order():
+    detector = Autoencoder(polynomial=True).fit(curve(500))
+    rows = curve(300)
+    alone = np.concatenate([detector.anomaly_scores(row[None]) for row in rows])
+    assert np.array_equal(detector.anomaly_scores(rows), alone)

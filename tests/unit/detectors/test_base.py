@@ -15,7 +15,7 @@ from fedanomaly.errors import (
     ShapeError,
     VersionError,
 )
-from fedanomaly.types import Quantiser, Step, Total
+from fedanomaly.types import Quantiser, State, Step, Total
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
 
@@ -29,8 +29,18 @@ def test_registry_finds_every_detector_by_name():
 def test_params_give_the_same_detector_back():
     detector = Loda(n_projections=7, random_state=np.int64(3), contamination=0.2)
     again = from_params("loda", detector.params())
-    assert again.params() == {"n_projections": 7, "random_state": 3, "contamination": 0.2}
+    assert again.params() == {"n_projections": 7, "random_state": 3, "contamination": 0.2, "polynomial": False}
     assert type(detector.params()["random_state"]) is int
+
+
+def test_a_state_from_before_a_parameter_has_its_default():
+    trained = Loda(n_projections=3).fit(np.random.default_rng(0).normal(size=(50, 2)))
+    state = trained.state_
+    params = {name: value for name, value in state.params.items() if name != "polynomial"}
+    before = State(state.detector, state.version, params, state.arrays)
+    assert np.array_equal(Loda(n_projections=3).with_state(before).offset_, trained.offset_)
+    with pytest.raises(VersionError):
+        Loda(n_projections=3, polynomial=True).with_state(before)
 
 
 def test_unknown_names_and_parameters_are_refused():

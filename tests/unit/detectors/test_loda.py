@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from fedanomaly.detectors import Loda
+from fedanomaly.detectors.contract import CHECKS
 from fedanomaly.detectors.draw import Draw
+from fedanomaly.errors import ConfigError
 
 
 def test_the_stream_stays_what_it_is():
@@ -73,3 +75,37 @@ def test_far_rows_score_high_and_blame_the_odd_feature():
     assert detector.anomaly_scores(odd)[0] > detector.anomaly_scores(X).mean()
     shares = detector.explain(odd)[0]
     assert shares.argmax() == 4
+
+
+POLYNOMIAL = Loda(polynomial=True, n_projections=20, contamination=0.02)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_polynomials_keep_the_contract(check):
+    check(POLYNOMIAL)
+
+
+def test_a_trained_detector_turns_to_polynomials_without_new_sums():
+    X = np.random.default_rng(1).normal(size=(2000, 6))
+    turned = Loda().fit(X).resettled(X, polynomial=True)
+    assert np.array_equal(turned.anomaly_scores(X), Loda(polynomial=True).fit(X).anomaly_scores(X))
+
+
+def test_polynomials_are_near_the_histograms_and_the_difference_is_told():
+    rng = np.random.default_rng(2)
+    X, held_out = rng.normal(size=(20_000, 6)), rng.normal(size=(5000, 6))
+    histograms, polynomials = Loda().fit(X), Loda(polynomial=True).fit(X)
+    difference = polynomials.anomaly_scores(held_out) - histograms.anomaly_scores(held_out)
+    told = histograms.approximation_error(held_out)
+    assert told == polynomials.approximation_error(held_out) == pytest.approx(np.sqrt(np.mean(difference**2)))
+    assert told < 0.1
+    assert polynomials._scorer.off < 0.25
+    mixed = np.concatenate([X - 4.0, X + 4.0])
+    assert Loda().fit(mixed).approximation_error(np.concatenate([held_out - 4.0, held_out + 4.0])) > 3 * told
+
+
+def test_a_detector_with_histograms_names_the_way_to_a_circuit():
+    detector = Loda().fit(np.random.default_rng(1).normal(size=(200, 3)))
+    assert detector.circuit() is None
+    with pytest.raises(ConfigError, match="polynomial=true"):
+        detector.encryptable()

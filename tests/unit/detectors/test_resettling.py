@@ -22,6 +22,7 @@ SMALL = {
 }
 """Parameters with which a training is quick."""
 OTHERS = {
+    "polynomial": True,
     "contamination": 0.05,
     "ridge": 0.7,
     "reach": 2.0,

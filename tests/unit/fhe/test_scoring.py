@@ -18,9 +18,10 @@ from fedanomaly.errors import (
     ReplayError,
     ShapeError,
 )
-from fedanomaly.fhe.scoring import Instructions, PreparedCircuit, Shape, seed
+from fedanomaly.fhe.scoring import KINDS, READING_NOISE, Instructions, PreparedCircuit, Shape, seed
 from fedanomaly.fhe.tenant import Tenant
-from fedanomaly.types import Circuit
+from fedanomaly.types import Circuit, Layer
+from fedanomaly.types.circuit import LAYER_BITS, MIX_BITS, rounded
 
 SEED = seed(b"federation", b"model", b"tenant")
 
@@ -28,6 +29,22 @@ SEED = seed(b"federation", b"model", b"tenant")
 def circuit(kind="quadratic", rows=(3,), features=4):
     rng = np.random.default_rng(len(rows) + features)
     return Circuit(kind, rows, rng.normal(size=(sum(rows), features)) / 2, rng.normal(size=sum(rows)))
+
+
+def polynomial(features=4, forms=3, plain=2, *, of_forms=False):
+    """Return one whose weights are computed as they are."""
+    rng = np.random.default_rng(features + forms)
+    rows = forms if of_forms else features
+    layer = Layer(
+        rounded(0.2 * rng.normal(size=(rows, forms)), MIX_BITS),
+        rounded(rng.normal(size=rows), LAYER_BITS),
+        rng.normal(size=rows),
+        of_forms=of_forms,
+        weights=rounded(rng.normal(size=(plain, features)) / 2, LAYER_BITS),
+        bias=rng.normal(size=plain),
+    )
+    weights = rounded(rng.normal(size=(forms, features)) / 2, LAYER_BITS)
+    return Circuit("polynomial", (forms,), weights, rng.normal(size=forms), layer)
 
 
 def both_sides(model, instructions=None):
@@ -47,6 +64,104 @@ def test_what_is_decrypted_is_what_the_circuit_gives_in_the_clear(kind, rows, ev
     assert np.max(np.abs(outputs - wanted) / np.maximum(1, np.abs(wanted))) < 5e-4
 
 
+@pytest.mark.parametrize("of_forms", [False, True])
+@pytest.mark.parametrize(("events", "plain"), [(1, 0), (2048, 2), (4095, 2)])
+def test_a_decrypted_polynomial_is_the_one_in_the_clear(events, plain, of_forms):
+    model = polynomial(plain=plain, of_forms=of_forms)
+    service, tenant = both_sides(model)
+    readings = np.random.default_rng(events).normal(size=(events, 4))
+    batch, key = tenant.encrypt(readings)
+    outputs, wanted = key.decrypt(service.score(batch)), model.evaluate(readings)
+    assert outputs.shape == wanted.shape == (events, 1)
+    assert np.max(np.abs(outputs - wanted) / np.maximum(1, wanted)) < 5e-4
+
+
+def test_a_polynomial_is_right_at_the_limits():
+    """Readings of 64, and as many forms as there may be."""
+    layer = Layer(np.eye(256) / 4, np.ones(256), np.zeros(256), of_forms=True, weights=np.eye(1, 2), bias=np.ones(1))
+    weights = np.zeros((256, 2))
+    weights[:, 0] = 1 / 64
+    model = Circuit("polynomial", (256,), weights, np.zeros(256), layer)
+    service, tenant = both_sides(model)
+    readings = np.array([[64.0, -64.0], [-64.0, 64.0], [0.0, 0.0]])
+    batch, key = tenant.encrypt(readings)
+    assert np.allclose(key.decrypt(service.score(batch)), model.evaluate(readings), rtol=1e-4, atol=1e-3)
+
+
+def fourth_power(mix):
+    return Layer(np.array([[mix]]), np.zeros(1), np.zeros(1), of_forms=True, weights=np.empty((0, 1)), bias=np.empty(0))
+
+
+@pytest.mark.parametrize("events", [1, 2000, 4095])
+def test_a_polynomial_beyond_the_range_has_no_scores_and_below_it_has_them(events):
+    service, tenant = both_sides(Circuit("polynomial", (1,), np.ones((1, 1)), np.zeros(1), fourth_power(1.0)))
+    limit = service.shape.range * service.shape.sharing / events
+    for share, fits in ((0.98, True), (1.02, False), (3.0, False)):
+        reading = (share * limit) ** 0.25
+        if reading > 64:
+            continue
+        batch, key = tenant.encrypt(np.full((events, 1), reading))
+        if fits:
+            assert np.allclose(key.decrypt(service.score(batch)), reading**4, rtol=1e-3)
+        else:
+            with pytest.raises(RangeError):
+                key.decrypt(service.score(batch))
+
+
+def test_a_polynomial_leaves_one_place_empty():
+    _, tenant = both_sides(polynomial())
+    assert tenant.shape.events == 4095
+    with pytest.raises(ShapeError):
+        tenant.encrypt(np.zeros((4096, 4)))
+
+
+def test_a_polynomial_that_is_too_large_is_refused():
+    with pytest.raises(CapacityError, match="256"):
+        both_sides(polynomial(forms=257, of_forms=True))
+    for model in (
+        Circuit("polynomial", (1,), np.full((1, 1), 2e3), np.zeros(1), fourth_power(1.0)),
+        Circuit("polynomial", (1,), np.ones((1, 1)), np.zeros(1), fourth_power(1e6)),
+        Circuit(
+            "polynomial", (1,), np.ones((1, 1)), np.full(1, 1e3), fourth_power(1.0)
+        ),  # empty places leave the range
+    ):
+        with pytest.raises(CapacityError):
+            both_sides(model)
+
+
+def test_weights_on_the_grid_are_computed_as_they_are():
+    """The same but for one step of the grid gives another score; half a step beside it, the score of a neighbour."""
+    readings = np.full((1, 1), 64.0)
+
+    def score(weight):
+        nothing, weights = np.zeros(1), np.array([[weight]])
+        layer = Layer(np.zeros((1, 1)), nothing, nothing, of_forms=True, weights=weights, bias=nothing)
+        service, tenant = both_sides(Circuit("polynomial", (1,), np.zeros((1, 1)), np.zeros(1), layer))
+        batch, key = tenant.encrypt(readings)
+        return float(key.decrypt(service.score(batch))[0, 0])
+
+    step = 2.0**-LAYER_BITS
+    exact = [(64.0 * (1.0 + at * step)) ** 2 for at in (0, 1)]
+    assert np.allclose([score(1.0), score(1.0 + step)], exact, rtol=1e-5, atol=0)
+    assert np.isclose(score(1.0 + 0.49 * step), exact[0], rtol=1e-5)
+    assert exact[1] - exact[0] > 10 * 1e-5 * exact[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_is_what_is_stated(kind):
+    """A large bias turns the noise of a reading into the error of its square."""
+    one, bias = np.ones((1, 1)), np.full(1, 30.0)
+    if kind == "polynomial":
+        layer = Layer(np.zeros((1, 1)), np.zeros(1), np.zeros(1), of_forms=True, weights=one, bias=bias)
+        model = Circuit(kind, (1,), np.zeros((1, 1)), np.zeros(1), layer)
+    else:
+        model = Circuit(kind, (1,), one, bias if kind == "quadratic" else np.zeros(1))
+    service, tenant = both_sides(model)
+    batch, key = tenant.encrypt(np.zeros((4000, 1)))
+    errors = (key.decrypt(service.score(batch)) - model.evaluate(np.zeros((1, 1)))) / (1 if kind == "linear" else 60)
+    assert 0.9 < errors.std() / READING_NOISE[kind] < 1.1
+
+
 def test_sizes_are_those_that_the_shape_tells():
     service, tenant = both_sides(circuit())
     batch, key = tenant.encrypt(np.zeros((1, 4)))
@@ -62,8 +177,10 @@ def test_sizes_are_those_that_the_shape_tells():
     key.close()
 
 
-def test_all_instructions_give_the_same_bytes():
-    model = circuit("quadratic", (33, 2), 7)
+@pytest.mark.parametrize(
+    "model", [circuit("quadratic", (33, 2), 7), polynomial(7, 5, 3), polynomial(7, 9, 2, of_forms=True)]
+)
+def test_all_instructions_give_the_same_bytes(model):
     readings = np.random.default_rng(1).normal(size=(100, 7))
     services = [both_sides(model, which)[0] for which in Instructions if which <= Instructions.best()]
     _, tenant = both_sides(model)

@@ -36,17 +36,15 @@ def errors_and_bounds(circuit, readings):
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    features=st.integers(1, 8),
-    forms=st.integers(1, 6),
-    plain=st.integers(0, 3),
+    sizes=st.tuples(st.integers(1, 8), st.integers(1, 6), st.integers(0, 3)),
     of_forms=st.booleans(),
     fine=st.booleans(),
     spread=st.sampled_from([0.0, 0.1, 1.0, 4.0]),
 )
-def test_no_output_of_a_polynomial_is_farther_off_than_its_bound(seed, features, forms, plain, of_forms, fine, spread):
+def test_no_output_of_a_polynomial_is_farther_off_than_its_bound(seed, sizes, of_forms, fine, spread):
     rng = np.random.default_rng(seed)
-    circuit = polynomial(rng, features, forms, plain, of_forms=of_forms, fine=fine)
-    errors, bounds = errors_and_bounds(circuit, spread * rng.normal(size=(300, features)))
+    circuit = polynomial(rng, *sizes, of_forms=of_forms, fine=fine)
+    errors, bounds = errors_and_bounds(circuit, spread * rng.normal(size=(300, sizes[0])))
     assert (errors <= bounds).all()
 
 

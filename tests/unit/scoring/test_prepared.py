@@ -7,10 +7,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fedanomaly.errors import CapacityError
 from fedanomaly.scoring.prepared import Prepared, PreparedModels, prepare
+from fedanomaly.types import Circuit, Layer
 from tests.unit.scoring.conftest import FEDERATION, circuit
 
 
@@ -99,3 +101,13 @@ def test_what_is_forgotten_is_made_again(run):
 def test_the_memory_of_a_model_is_counted_about_right():
     made = prepare(SimpleNamespace(circuit=circuit(1, features=30, forms=10), digest=bytes(32)), FEDERATION, bytes(32))
     assert 500_000 < made.size_bytes < 800_000
+
+
+def test_the_size_of_a_polynomial_counts_what_its_layer_needs():
+    """10 forms, 30 rows twice, 2 plain forms and a square of 196,608 bytes each, and the constants twice."""
+    layer = Layer(
+        np.zeros((30, 10)), np.ones(30), np.zeros(30), of_forms=False, weights=np.zeros((2, 30)), bias=np.zeros(2)
+    )
+    polynomial = Circuit("polynomial", (10,), np.zeros((10, 30)), np.zeros(10), layer)
+    made = prepare(SimpleNamespace(circuit=polynomial, digest=bytes(32)), FEDERATION, bytes(32))
+    assert made.size_bytes == (10 + 2 * 30 + 2 + 1 + 2) * 6 * 8192 * 4 + polynomial.size_bytes

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedanomaly.detectors import HBOS, GaussianMixture, Mahalanobis
+from fedanomaly.detectors import HBOS, Autoencoder, GaussianMixture, Loda, Mahalanobis
 from fedanomaly.errors import CapacityError, ConfigError
 from fedanomaly.scoring.rehearsal import rehearse
 
@@ -17,6 +17,16 @@ def test_sizes_and_errors_are_those_of_the_model():
     assert told.bytes_down_per_event == 84
     assert 0 < told.max_relative_error < 5e-4
     assert min(told.service_events_per_s, told.tenant_events_per_s) > 0
+
+
+def test_a_polynomial_is_rehearsed_and_tells_what_it_approximates():
+    loda, network = (rehearse(kind(polynomial=True).fit(ROWS)) for kind in (Loda, Autoencoder))
+    assert (loda.kind, loda.features, loda.forms, loda.outputs) == ("polynomial", 5, 100, 1)
+    assert network.bytes_up_per_event == pytest.approx(5 * 48, rel=1e-3)
+    assert network.bytes_down_per_event == pytest.approx(192, rel=1e-3)
+    assert max(loda.max_relative_error, network.max_relative_error) < 3e-3
+    assert 0 < loda.approximation_error < 1
+    assert network.approximation_error is None
 
 
 def test_a_model_whose_normal_scores_are_large_is_rehearsed_with_smaller_events():

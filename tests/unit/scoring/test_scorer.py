@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,12 @@ from fedanomaly.scoring.wire import Offer
 RNG = np.random.default_rng(5)
 ROWS = RNG.normal(size=(9_000, 4)) @ RNG.normal(size=(4, 4))
 DETECTOR = Mahalanobis().fit(ROWS)
+POLYNOMIAL = ("autoencoder", "loda")
+
+
+@cache
+def of_degree_4(name):
+    return from_params(name, {"polynomial": True}).fit(ROWS)
 
 
 class Cheat(InProcess):
@@ -42,15 +49,63 @@ def test_any_number_of_events_scores_like_the_detector(events, workers):
     assert scored.local == 0
 
 
-@pytest.mark.parametrize("name", ["gaussian_mixture", "kmeans", "logistic_regression", "pca"])
+@pytest.mark.parametrize("name", ["gaussian_mixture", "kmeans", "logistic_regression", "pca", "autoencoder", "loda"])
 def test_the_true_score_lies_between_the_bounds(name):
     rows = sample()
-    detector = taught(from_params(name), rows)
+    detector = taught(from_params(name, {"polynomial": True} if name in POLYNOMIAL else {}), rows)
     scored, wanted = EncryptedScorer(detector, InProcess()).score(rows), detector.anomaly_scores(rows)
     assert ((scored.lower <= wanted) & (wanted <= scored.upper)).all()
     assert ((scored.lower <= scored.scores) & (scored.scores <= scored.upper)).all()
     certain = ~scored.uncertain
     assert np.array_equal(scored.outliers[certain], (detector.predict(rows) == -1)[certain])
+
+
+@pytest.mark.parametrize("name", POLYNOMIAL)
+@pytest.mark.parametrize("events", [1, 4095, 4096, 9_000])
+def test_any_number_of_events_is_scored_by_a_polynomial(name, events):
+    scored = EncryptedScorer(of_degree_4(name), InProcess(), workers=2).score(ROWS[:events])
+    wanted = of_degree_4(name).anomaly_scores(ROWS[:events])
+    assert np.allclose(scored.scores, wanted, rtol=3e-3, atol=3e-3)
+    assert ((scored.lower <= wanted) & (wanted <= scored.upper)).all()
+    assert (scored.batches, scored.local) == (-(-events // 4095), 0)
+
+
+@pytest.mark.parametrize("name", POLYNOMIAL)
+def test_events_that_leave_the_range_of_a_polynomial_are_scored_in_smaller_batches(name):
+    detector = copy.copy(of_degree_4(name))
+    detector._scorer = Far(detector._scorer)
+    readings = detector._scorer.readings(ROWS[:4095])
+    wanted = detector._scorer.combined(detector._scorer.circuit().evaluate(readings), readings)
+    scored = EncryptedScorer(detector, InProcess()).score(ROWS[:4095])
+    assert ((scored.lower <= wanted * (1 + 1e-9)) & (wanted * (1 - 1e-9) <= scored.upper)).all()
+    assert np.allclose(scored.scores, wanted, rtol=3e-3)
+    assert scored.batches > 1
+
+
+class Far:
+    """A scorer whose events all lie where its polynomial is large."""
+
+    def __init__(self, scorer):
+        self._scorer = scorer
+
+    def readings(self, rows):
+        return np.clip(40.0 * self._scorer.readings(rows), -64.0, 64.0)
+
+    def __getattr__(self, name):
+        return getattr(self._scorer, name)
+
+
+@pytest.mark.parametrize("name", POLYNOMIAL)
+@pytest.mark.parametrize("does", ["zeros", "stale", "noise"])
+def test_a_service_that_answers_something_else_than_a_polynomial_is_found_out(name, does):
+    stale = Replaying()
+    bent = {
+        "zeros": lambda answer: bytes(len(answer)),
+        "stale": stale,
+        "noise": lambda answer: RNG.integers(0, 1 << 29, len(answer) // 4, dtype=np.uint32).tobytes(),
+    }[does]
+    with pytest.raises(WrongAnswerError):
+        EncryptedScorer(of_degree_4(name), Cheat(bent), workers=1).score(ROWS)
 
 
 def test_an_event_on_the_threshold_is_uncertain_and_few_others_are():
