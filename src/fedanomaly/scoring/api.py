@@ -93,6 +93,10 @@ async def upload(service: Running, caller: Signed, request: Request, digest: str
     name = parse_digest(digest)
     if name != caller.content_digest:
         raise MessageError("a circuit is named by its digest")
+    if not service.takes_uploads:
+        raise CapacityError(
+            "this service keeps no models of tenants", hint="have it released there, or max_uploads_per_tenant set"
+        )
     size = stated_length(request)
     if size > service.max_upload_bytes:
         raise CapacityError(f"a circuit has {service.max_upload_bytes} bytes at most")

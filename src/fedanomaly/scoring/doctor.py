@@ -55,13 +55,13 @@ def _releases(home: Home, config: ScoringConfig) -> Iterator[Check]:
         name = f"release {file.name}"
         try:
             found = read_release(file.read_bytes(), federation=config.federation_id, releasers=config.releaser_keys)
-            model = admit(found.circuit, max_batch_bytes=config.max_batch_mib * MIB)
+            admit(found.circuit, max_batch_bytes=config.max_batch_mib * MIB)
         except FedAnomalyError as error:
             yield failed(name, error)
         except OSError as error:
             yield fail(name, f"cannot be read: {error.strerror}", f"let the service's user read {file}")
         else:
-            facts = f"{model.shape.kind}, {model.shape.features} features"
+            facts = f"{found.circuit.kind}, {found.circuit.features} features"
             yield ok(name, f"{found.name} version {found.version}: {facts}")
     if not files and not config.max_uploads_per_tenant:
         step = f"put release files into {home.models_path}, or set max_uploads_per_tenant"

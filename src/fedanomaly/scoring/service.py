@@ -48,6 +48,7 @@ class ScoringService:
         self._max_batch_bytes = config.max_batch_mib * MIB
         self._pool = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="scoring")
         self.max_upload_bytes = config.max_upload_mib * MIB
+        self.takes_uploads = config.max_uploads_per_tenant > 0
         self.tenants = config.tenant_names
         self.released: dict[bytes, Model] = {}
         self.uploads = Uploads(number=config.max_uploads_per_tenant, limit_bytes=self.max_upload_bytes)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedanomaly.coordinator.certificates import AUTHORITY, SERVER, create
-from fedanomaly.errors import CertificateError, NotFoundError, UnauthenticatedError, UnavailableError
+from fedanomaly.errors import CapacityError, CertificateError, UnauthenticatedError, UnavailableError
 from fedanomaly.scoring import EncryptedScorer
 from fedanomaly.transport import is_loopback
 from tests.unit.coordinator.conftest import Identity, until
@@ -81,12 +81,11 @@ def test_another_model_in_the_folder_changes_no_score_of_a_stream(served):
     assert served.held.uploads.find(served.north.public_key, scorer._digest)
 
 
-def test_a_service_that_keeps_no_models_and_has_not_this_one_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("fedanomaly.scoring.scorer.OPEN_FOR_S", 0.3)
+def test_a_service_that_keeps_no_models_and_has_not_this_one_says_so(tmp_path):
     with (
         home_in(tmp_path, max_uploads_per_tenant=0) as service,
         serve(service),
-        pytest.raises(NotFoundError, match="FA404"),
+        pytest.raises(CapacityError, match="keeps no models of tenants"),
     ):
         opened(service)
 
