@@ -123,7 +123,7 @@ def release(
     """Sign a model so that scoring services offer it to all of their tenants.
 
     A service takes the file if this node's identity is one of its releasers. It
-    holds the model, in the clear, and no row. The file is there whole or not at all.
+    holds the model in the clear, and no row; it is written whole or not at all.
 
     [bold]Example[/bold]
 
