@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from fedanomaly.detectors import PCA, Detector
+from fedanomaly.errors import UnavailableError
 from fedanomaly.scoring import EncryptedScorer
 from tests.unit.scoring.conftest import FEDERATION, Service, home_in
-from tests.unit.scoring.test_process import process
+from tests.unit.scoring.test_process import listening, process
 
 FEATURES = 20
 GROWTH_MIB = 16.0
@@ -91,14 +92,24 @@ class Client(threading.Thread):
             self.failure = error
 
     def _score_with(self, model: Detector) -> None:
-        end_s, service = time.monotonic() + self._swap_every_s, self._service
-        with EncryptedScorer(model, service.url, identity=service.north, federation=FEDERATION) as scorer:
+        end_s = time.monotonic() + self._swap_every_s
+        with self._opened(model) as scorer:
             while time.monotonic() < end_s and not self._ended.is_set():
                 rows = ROWS[: SIZES[self.calls % len(SIZES)]]
                 scored, plain = scorer.score(rows), model.anomaly_scores(rows)
                 if not ((scored.lower <= plain * (1 + 1e-9)) & (plain * (1 - 1e-9) <= scored.upper)).all():
                     raise AssertionError("a score that the model does not give")
                 self.events, self.calls = self.events + len(rows), self.calls + 1
+
+    def _opened(self, model: Detector) -> EncryptedScorer:
+        """Return a scorer; one that is opened while the service starts again is tried again."""
+        service = self._service
+        while True:
+            try:
+                return EncryptedScorer(model, service.url, identity=service.north, federation=FEDERATION)
+            except UnavailableError:
+                if self._ended.is_set():
+                    raise
 
 
 def read(pid: int, client: Client, seconds: float) -> tuple[list[float], list[float]]:
@@ -116,7 +127,8 @@ def soak(folder: Path, seconds: float) -> list[str]:
     """Score for some time; returns what went wrong."""
     with home_in(folder) as service:
         client = Client(service, seconds / SWAPS)
-        with process(service) as (ran, _):
+        with process(service) as (ran, lines):
+            listening(lines)
             client.start()
             read(ran.pid, client, 0.2 * seconds)
             ran.kill()
@@ -124,10 +136,13 @@ def soak(folder: Path, seconds: float) -> list[str]:
         with process(service) as (ran, _):
             read(ran.pid, client, 0.2 * seconds)
             print(f"soak: warm after {client.calls:,} calls; {client.events:,} events", flush=True)
+            before = client.calls
             theirs, ours = read(ran.pid, client, 0.6 * seconds)
             client.stop()
     print(f"soak: {client.events:,} events in {client.calls:,} calls, {client.version} models; every score held")
     wrong = [f"the client failed: {client.failure!r}"] if client.failure else []
+    if client.calls == before:
+        wrong.append("nothing was scored after the restart")
     for name, readings in (("service", theirs), ("client", ours)):
         if len(readings) < SAMPLES:
             wrong.append(f"{len(readings)} readings of the {name}: too few")

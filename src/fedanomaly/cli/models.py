@@ -126,10 +126,10 @@ def release(
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
 ) -> None:
-    """Sign a model for scoring services, so that all of their tenants may score with it on ciphertexts.
+    """Sign a model so that scoring services offer it to all of their tenants.
 
     A service takes the file if this node's identity is one of its releasers. It
-    holds the model, in the clear, and no row. The file is there whole or not at all.
+    holds the model in the clear, and no row; it is written whole or not at all.
 
     [bold]Example[/bold]
 
