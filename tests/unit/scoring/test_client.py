@@ -85,7 +85,7 @@ def test_a_service_that_keeps_no_models_and_has_not_this_one_says_so(tmp_path):
     with (
         home_in(tmp_path, max_uploads_per_tenant=0) as service,
         serve(service),
-        pytest.raises(CapacityError, match="keeps no models of tenants"),
+        pytest.raises(CapacityError, match="FA303"),
     ):
         opened(service)
 
