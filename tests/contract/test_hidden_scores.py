@@ -6,7 +6,10 @@ from sklearn.metrics import roc_auc_score
 
 from fedanomaly.detectors import from_params
 from fedanomaly.scoring import EncryptedScorer, InProcess
-from tests.contract.test_encrypted_scores import EXACT, STEEP, taught_and_scored, with_circuits
+from tests.contract.test_encrypted_scores import STEEP, taught_and_scored, with_circuits
+
+EXACT = 7e-4
+"""Largest error: the noise of weights, new in every run, comes on top of that of readings."""
 
 
 @pytest.mark.parametrize("dataset", ["6_cardio", "14_glass", "32_shuttle"])

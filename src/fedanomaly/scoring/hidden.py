@@ -24,6 +24,9 @@ from fedanomaly.scoring.in_process import Exchange
 from fedanomaly.scoring.wire import ID_BYTES
 from fedanomaly.types import Circuit, Floats
 
+FORM_NORM = 8.0 * (1.0 - 1e-9)
+"""What the weights of a form add up to when they are encrypted: as much as fits at the engine's finest scale, 2^26."""
+
 
 class HiddenModel:
     """A circuit that a service computes without learning it. Safe for threads.
@@ -51,9 +54,11 @@ class HiddenModel:
         self._circuit = circuit
         self._service = service
         self._n_canaries = n_canaries
-        self._model, self._key = encrypt_model(circuit.weights)
+        norms = np.abs(circuit.weights).sum(axis=1)
+        self._factors = FORM_NORM / np.where(norms > 1e-100, norms, FORM_NORM)
+        self._model, self._key = encrypt_model(circuit.weights * self._factors[:, None])
         self._ended = False
-        self._noise = FormNoise(circuit, self._key)
+        self._noise = FormNoise(circuit, self._key, self._factors)
         self._starts = np.cumsum((0, *circuit.rows[:-1]))
         self.upload()
 
@@ -102,7 +107,8 @@ class HiddenModel:
         try:
             batch, key = self._key.encrypt(readings)
             try:
-                return key.decrypt(self._service.answer(self._model.digest, batch, os.urandom(ID_BYTES)))
+                answer = self._service.answer(self._model.digest, batch, os.urandom(ID_BYTES))
+                return key.decrypt(answer) / self._factors
             finally:
                 key.close()
         except RangeError:
@@ -130,6 +136,8 @@ class FormNoise:
         Whose weights were encrypted.
     key : ModelKey
         That says how finely.
+    factors : float64 array of shape (n_forms,)
+        By which the weights of each form were multiplied before.
 
     Notes
     -----
@@ -137,17 +145,18 @@ class FormNoise:
     part. The slot holds x + i x', the readings of an event and of its partner half a
     batch away, so x gets Re(n) x - Im(n) x'. With the noise r of a reading a form is
     off by a normal number of variance ``v^2 (|x|^2 + |x'|^2) + r^2 (|w|^2 + 2 d v^2)``,
-    and by the rounding of its weights, at most ``|x|_1 2^-(weight_bits + 1)``.
+    and by the rounding of its weights, at most ``|x|_1 2^-(weight_bits + 1)``; v and
+    the latter are divided by the factor of the form.
     """
 
-    def __init__(self, circuit: Circuit, key: ModelKey) -> None:
+    def __init__(self, circuit: Circuit, key: ModelKey, factors: Floats) -> None:
         self._half = key.shape.events // 2
         # Encrypted as readings are, at another scale.
         noise = READING_NOISE["linear"]
-        self._weight = noise * READING_SCALE / 2.0**key.weight_bits
+        self._weight = noise * READING_SCALE / 2.0**key.weight_bits / factors
         lengths = np.square(circuit.weights).sum(axis=1) + 2.0 * circuit.features * self._weight**2
         self._readings = noise**2 * lengths
-        self._rounding = math.ldexp(1.0, -key.weight_bits - 1)
+        self._rounding = math.ldexp(1.0, -key.weight_bits - 1) / factors
 
     def bounds(self, readings: Floats) -> Floats:
         """Return a bound for every form, from all readings of a batch in their places.

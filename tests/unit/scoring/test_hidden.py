@@ -12,7 +12,7 @@ from fedanomaly.fhe.hidden import HiddenShape
 from fedanomaly.fhe.model_key import encrypt_model
 from fedanomaly.fhe.tenant import BatchKey
 from fedanomaly.scoring import EncryptedScorer, InProcess
-from fedanomaly.scoring.hidden import FormNoise, HiddenModel
+from fedanomaly.scoring.hidden import HiddenModel
 from fedanomaly.types import Circuit
 from tests.unit.scoring.conftest import circuit, readings
 from tests.unit.scoring.test_refusals import code_of, put
@@ -71,12 +71,11 @@ def test_linear_circuits_are_hidden_too():
 def test_the_bounds_of_forms_hold_and_are_not_much_wider_than_the_noise():
     """Also for an event whose partner in the slot is far away, whose readings its noise meets."""
     model = circuit(3, features=20, forms=5)
-    noise = FormNoise(model, encrypt_model(model.weights)[1])
     hidden = HiddenModel(model, InProcess(), 8)
     x = np.random.default_rng(1).normal(size=(4096, 20))
     x[2048:2148] = 64.0  # partners of the first hundred
     wanted = x @ model.weights.T
-    bounds = noise.bounds(x)
+    bounds = hidden._noise.bounds(x)
     worst = 0.0
     for _ in range(5):
         forms = hidden._answered(x)
@@ -197,11 +196,18 @@ def test_nothing_of_the_circuit_reaches_the_service():
     assert model.digest not in everything
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-200, 1e-6, 1.0, 1e7])
+def test_weights_of_any_size_are_hidden_as_finely(size):
+    model = Circuit("linear", (1, 1), np.array([[size, -size], [1.0, 2.0]]), np.zeros(2))
+    x = np.random.default_rng(1).normal(size=(100, 2))
+    outputs, errors = HiddenModel(model, InProcess(), 8).score(x)
+    assert (np.abs(outputs - model.evaluate(x)) <= errors).all()
+    assert np.abs(outputs - model.evaluate(x))[:, 0].max() <= (1e-3 * size if size > 1e-100 else 1e-4)
+
+
 def test_what_cannot_be_hidden_says_why():
     with pytest.raises(ConfigError, match="hbos"):
         EncryptedScorer(HBOS().fit(ROWS), InProcess(), hide_model=True)
-    with pytest.raises(CapacityError):
-        HiddenModel(Circuit("linear", (1,), np.full((1, 2), 1e7), np.zeros(1)), InProcess(), 8)
     other = Circuit("linear", (1,), np.ones((1, 2)), np.zeros(1))
     object.__setattr__(other, "kind", "cubic")
     with pytest.raises(ConfigError, match="cubic"):
