@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedanomaly.errors import MessageError, ShapeError
@@ -11,6 +11,7 @@ from fedanomaly.types.canonical import begin, item, item_int
 from fedanomaly.types.circuit import LAYER_BITS, MIX_BITS, MOST_DIVISOR_BITS, rounded
 
 
+@settings(deadline=None)
 @given(
     kind=st.sampled_from(["linear", "quadratic"]),
     rows=st.lists(st.integers(1, 4), min_size=1, max_size=4),
@@ -42,6 +43,7 @@ def polynomial(rng, features=3, forms=2, plain=1, of_forms=False):
     return Circuit("polynomial", (forms,), rng.normal(size=(forms, features)), rng.normal(size=forms), layer)
 
 
+@settings(deadline=None)
 @given(
     features=st.integers(1, 4),
     forms=st.integers(1, 4),
@@ -156,6 +158,7 @@ def test_a_circuit_survives_the_way_over_a_wire():
         assert np.array_equal(again.evaluate(np.ones((2, 3))), circuit.evaluate(np.ones((2, 3))))
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), plain=st.integers(0, 2), of_forms=st.booleans())
 def test_a_polynomial_survives_the_way_over_a_wire(seed, plain, of_forms):
     circuit = polynomial(np.random.default_rng(seed), plain=plain, of_forms=of_forms)
@@ -198,6 +201,7 @@ def test_other_bytes_are_no_circuit(data):
         Circuit.from_bytes(data)
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 10_000), to=st.binary(max_size=9), whole=st.booleans())
 def test_bent_bytes_of_a_polynomial_are_refused_or_those_of_another(at, to, whole):
     data = polynomial(np.random.default_rng(0)).to_bytes()
@@ -231,6 +235,7 @@ def test_other_layers_are_no_circuit(old, new):
         Circuit.from_bytes(data.replace(old, new))
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), of_forms=st.booleans())
 def test_a_balanced_polynomial_gives_the_same_for_divided_readings(seed, of_forms):
     rng = np.random.default_rng(seed)
@@ -256,6 +261,7 @@ def test_what_is_computed_as_it_is_needs_no_balance():
 GRID = {"mix": MIX_BITS, "direct": LAYER_BITS, "weights": LAYER_BITS}
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 1000), features=st.integers(1, 6), forms=st.integers(1, 5))
 def test_a_balanced_circuit_gives_the_same_for_divided_readings(seed, features, forms):
     rng = np.random.default_rng(seed)
