@@ -42,7 +42,7 @@ def models() -> None:
 
 
 def upload(digest: Annotated[str, Path()]) -> None:
-    """Take a circuit, or an encrypted model, in canonical bytes, for the tenant that sends it; the same again changes nothing."""
+    """Take a circuit or an encrypted model for the tenant that sends it; the same again changes nothing."""
 
 
 def constants(digest: Annotated[str, Path()]) -> None:
