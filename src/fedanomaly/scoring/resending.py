@@ -11,6 +11,7 @@ from typing import TypeVar
 from fedanomaly.errors import CertificateError, NotFoundError, UnavailableError
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+_drawn = random.Random()  # noqa: S311 - no secret
 
 Answer = TypeVar("Answer")
 
@@ -76,7 +77,7 @@ def resent(ask: Callable[[], Answer], *, upload: Callable[[], None], retry_for_s
         except UnavailableError as error:
             failure, wait_s = error, max(pause_s, min(error.retry_after_s, LONGEST_PAUSE_S))
         # Drawn, so that those whom one restart has cut off do not all come back at once.
-        wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        wait_s *= _drawn.uniform(0.5, 1.0)
         if time.monotonic() + wait_s >= until_s or stop.wait(wait_s):
             raise failure
         pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
