@@ -118,9 +118,13 @@ class HiddenModel:
                 self._end()
             raise
 
+    def close(self) -> None:
+        """Forget the secrets of the model."""
+        self._key.close()
+
     def _end(self) -> NoReturn:
         self._ended = True
-        self._key.close()
+        self.close()
         raise WrongAnswerError(
             "the service's scores are not those of this model; the secrets of the encrypted model are spent",
             hint="another scorer encrypts the model again; better with another service",

@@ -113,7 +113,7 @@ class EncryptedScorer:
         self._workers = workers or os.cpu_count() or 1
         self._retry_for_s = retry_for_s if retry_for_s is not None else RETRY_FOR_S if isinstance(service, str) else 0.0
         self._closed = threading.Event()
-        self._opened = None
+        self._opened = self._hidden = None
         if isinstance(service, str):
             if identity is None or federation is None:
                 raise ConfigError("a service behind a URL is asked under an identity, for a federation")
@@ -123,7 +123,6 @@ class EncryptedScorer:
             raise ConfigError("an exchange has an identity, a federation and certificates of its own")
         else:
             self._service = service
-        self._hidden = None
         try:
             if hide_model:
                 self._hidden = self._asked(lambda: HiddenModel(self._circuit, self._service, n_canaries), lambda: None)
@@ -159,8 +158,13 @@ class EncryptedScorer:
         self.close()
 
     def close(self) -> None:
-        """Close the connections that this scorer opened; a call under way fails. An `Exchange` stays open."""
+        """Close the connections that this scorer opened, and forget the secrets of a hidden model.
+
+        A call under way fails. An `Exchange` stays open.
+        """
         self._closed.set()
+        if self._hidden is not None:
+            self._hidden.close()
         if self._opened is not None:
             self._opened.close()
 

@@ -7,7 +7,16 @@ import pytest
 import structlog
 
 from fedanomaly.detectors import HBOS, PCA, GaussianMixture, LogisticRegression, Mahalanobis
-from fedanomaly.errors import CapacityError, ConfigError, DataError, MessageError, NotFoundError, WrongAnswerError
+from fedanomaly.errors import (
+    CapacityError,
+    ConfigError,
+    CryptoError,
+    DataError,
+    MessageError,
+    NotFoundError,
+    UnavailableError,
+    WrongAnswerError,
+)
 from fedanomaly.fhe.hidden import HiddenShape
 from fedanomaly.fhe.model_key import encrypt_model
 from fedanomaly.fhe.tenant import BatchKey
@@ -133,6 +142,15 @@ def test_forms_that_are_bent_within_their_range_end_the_secrets_as_well(monkeypa
     monkeypatch.undo()
     with pytest.raises(WrongAnswerError):
         scorer.score(ROWS)
+
+
+def test_the_secrets_of_the_model_end_with_the_scorer():
+    with EncryptedScorer(DETECTOR, InProcess(), hide_model=True) as scorer:
+        assert len(scorer.score(ROWS[:10])) == 10
+    with pytest.raises(CryptoError):
+        scorer._hidden._key.encrypt(ROWS[:10])
+    with pytest.raises(UnavailableError):
+        scorer.score(ROWS[:10])
 
 
 def test_a_service_that_forgot_the_model_gets_the_same_bytes_again_and_a_fresh_batch():
