@@ -15,7 +15,7 @@ from typing import Self
 
 from fedanomaly.errors import FedAnomalyError, MessageError
 from fedanomaly.fhe._engine import call, ffi, free
-from fedanomaly.fhe.scoring import WORD_BYTES, Instructions
+from fedanomaly.fhe.scoring import WORD_BYTES, Instructions, answer_to
 from fedanomaly.types.canonical import HASH_BYTES, VERSION, Reader, begin, item, item_int
 
 LABEL = "encrypted model"
@@ -184,18 +184,7 @@ class PreparedModel:
         MessageError
             If it is no batch for this model: another size, or a residue that is not below its prime.
         """
-        if len(batch) != self.shape.batch_bytes:
-            raise MessageError(f"a batch for this model has {self.shape.batch_bytes} bytes, not {len(batch)}")
-        answer = bytearray(self.shape.answer_bytes)
-        call(
-            "fa_hidden_score",
-            self._handle,
-            ffi.from_buffer("uint32_t[]", batch),
-            len(batch) // WORD_BYTES,
-            ffi.from_buffer("uint32_t[]", answer),
-            len(answer) // WORD_BYTES,
-        )
-        return answer
+        return answer_to("fa_hidden_score", self._handle, batch, self.shape.batch_bytes, self.shape.answer_bytes)
 
     def __repr__(self) -> str:
         return f"<PreparedModel, {self.shape.features} features, {self.shape.forms} forms>"

@@ -207,21 +207,28 @@ class PreparedCircuit:
         MessageError
             If it is no batch for this circuit: another size, or a residue that is not below its prime.
         """
-        if len(batch) != self.shape.batch_bytes:
-            raise MessageError(f"a batch for this model has {self.shape.batch_bytes} bytes, not {len(batch)}")
-        answer = bytearray(self.shape.answer_bytes)
-        call(
-            "fa_circuit_score",
-            self._handle,
-            ffi.from_buffer("uint32_t[]", batch),
-            len(batch) // WORD_BYTES,
-            ffi.from_buffer("uint32_t[]", answer),
-            len(answer) // WORD_BYTES,
-        )
-        return answer
+        return answer_to("fa_circuit_score", self._handle, batch, self.shape.batch_bytes, self.shape.answer_bytes)
 
     def __repr__(self) -> str:
         return f"<PreparedCircuit {self.shape.kind}, {self.shape.features} features, {self.shape.outputs} outputs>"
+
+
+def answer_to(
+    function: str, handle: int, batch: bytes | bytearray | memoryview, batch_bytes: int, answer_bytes: int
+) -> bytearray:
+    """Return what a function of the engine answers to a batch, if that has the right size."""
+    if len(batch) != batch_bytes:
+        raise MessageError(f"a batch for this model has {batch_bytes} bytes, not {len(batch)}")
+    answer = bytearray(answer_bytes)
+    call(
+        function,
+        handle,
+        ffi.from_buffer("uint32_t[]", batch),
+        len(batch) // WORD_BYTES,
+        ffi.from_buffer("uint32_t[]", answer),
+        len(answer) // WORD_BYTES,
+    )
+    return answer
 
 
 def _kernel_facts(instructions: int) -> tuple[int, int]:
