@@ -100,7 +100,8 @@ async def upload(service: Running, caller: Signed, request: Request, digest: str
     size = stated_length(request)
     if size > service.max_upload_bytes:
         raise CapacityError(f"a circuit has {service.max_upload_bytes} bytes at most")
-    body = await receive(request, size, caller.content_digest, pace=service.pace)
+    body = bytearray(size)
+    await receive(request, memoryview(body), caller.content_digest, pace=service.pace)
     service.metrics.add("fedanomaly_received_bytes_total", size)
     await service.upload(caller.member, name, body)
     return Response(status_code=204)

@@ -62,12 +62,14 @@ class Batches:
             if stated_length(request) != size:
                 raise MessageError(f"a batch for this model has {size} bytes with its head")
             ready = await service.ready(caller.member, model)
-            body = memoryview(await receive_body(request, size, caller.content_digest, pace=service.pace))
-            service.metrics.add("fedanomaly_received_bytes_total", size)
-            frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
-            if frame.digest != digest or frame.size != size - HEAD_BYTES:
-                raise MessageError("the batch is one for another model")
-            answer = await service.score(ready, body[HEAD_BYTES:])
+            with service.buffers.lend(size) as memory:
+                body = memoryview(memory)
+                await receive_body(request, body, caller.content_digest, pace=service.pace)
+                service.metrics.add("fedanomaly_received_bytes_total", size)
+                frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
+                if frame.digest != digest or frame.size != size - HEAD_BYTES:
+                    raise MessageError("the batch is one for another model")
+                answer = await service.score(ready, body[HEAD_BYTES:])
             head = FrameHead(direction="answer", digest=digest, batch_id=frame.batch_id, size=len(answer)).to_bytes()
             service.metrics.observe("fedanomaly_scoring_batch_seconds", time.perf_counter() - started_s)
             length = str(len(head) + len(answer)).encode()

@@ -44,15 +44,15 @@ def stated_length(request: Request) -> int:
     return int(stated)
 
 
-async def receive(request: Request, size: int, digest: bytes, *, pace: Pace) -> bytearray:
-    """Return a body of exactly `size` bytes.
+async def receive(request: Request, into: memoryview, digest: bytes, *, pace: Pace) -> None:
+    """Take in a body of exactly the size of the memory where it shall go.
 
     Parameters
     ----------
     request : Request
         Of which nothing was read yet.
-    size : int
-        What it must have.
+    into : memoryview
+        Of bytes; on an error what it holds means nothing.
     digest : bytes
         SHA-256 that was signed.
     pace : Pace
@@ -67,37 +67,41 @@ async def receive(request: Request, size: int, digest: bytes, *, pace: Pace) -> 
     UnavailableError
         If it comes too slowly.
     """
-    if stated_length(request) != size:
-        raise MessageError(f"the body must have {size} bytes")
+    if stated_length(request) != len(into):
+        raise MessageError(f"the body must have {len(into)} bytes")
     # HTTP ends a body at its stated length, so nothing more can come.
-    body, at, hashed = bytearray(size), 0, hashlib.sha256()
+    at, hashed = 0, hashlib.sha256()
+
+    def arrived(nbytes: int) -> None:
+        nonlocal at
+        hashed.update(into[at : at + nbytes])
+        at += nbytes
 
     def take(piece: bytes) -> None:
-        nonlocal at
-        body[at : at + len(piece)] = piece
-        hashed.update(piece)
-        at += len(piece)
+        into[at : at + len(piece)] = piece
+        arrived(len(piece))
 
-    divert = request.scope.get("extensions", {}).get(INTAKE)
-    if divert is not None:
-        divert(take)
+    divert = request.scope.get("extensions", {}).get(INTAKE, lambda *_: None)
+    divert(into, arrived)
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    while True:
-        due_s = started_s + pace.grace_s + at / pace.bytes_per_s
-        if loop.time() >= due_s:
-            raise UnavailableError("a body came too slowly")
-        try:
-            async with asyncio.timeout_at(due_s):
-                await _end(request, take)
-            break
-        except TimeoutError:
-            pass  # what came meanwhile may have earned it more
-    if at != size:
-        raise MessageError(f"the body must have {size} bytes")
+    try:
+        while True:
+            due_s = started_s + pace.grace_s + at / pace.bytes_per_s
+            if loop.time() >= due_s:
+                raise UnavailableError("a body came too slowly")
+            try:
+                async with asyncio.timeout_at(due_s):
+                    await _end(request, take)
+                break
+            except TimeoutError:
+                pass  # what came meanwhile may have earned it more
+    finally:
+        divert(None, arrived)  # the memory may serve another body next
+    if at != len(into):
+        raise MessageError(f"the body must have {len(into)} bytes")
     if not hmac.compare_digest(hashed.digest(), digest):
         raise UnauthenticatedError("a body is not the one that was signed")
-    return body
 
 
 async def _end(request: Request, take: Callable[[bytes], None]) -> None:

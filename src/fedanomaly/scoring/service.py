@@ -10,6 +10,7 @@ import structlog
 
 from fedanomaly.errors import FedAnomalyError, MessageError, NotFoundError, UnavailableError
 from fedanomaly.fhe.hidden import EncryptedModel
+from fedanomaly.scoring.buffers import Buffers
 from fedanomaly.scoring.config import MIB, load_config
 from fedanomaly.scoring.home import Home
 from fedanomaly.scoring.metrics import Metrics
@@ -54,6 +55,7 @@ class ScoringService:
         self.uploads = Uploads(number=config.max_uploads_per_tenant, limit_bytes=self.max_upload_bytes)
         self.prepared = PreparedModels(config.federation_id, limit_bytes=config.prepared_mib * MIB, pool=self._pool)
         self.slots = Slots(config.max_in_flight_batches, config.max_in_flight_per_tenant)
+        self.buffers = Buffers(2 * config.worker_threads)
         self.pace = Pace()
         self.verifier = RequestVerifier(
             config.federation_id, lambda key: key in self.tenants, max_nonces=MAX_REQUESTS_OF_ONE_TENANT

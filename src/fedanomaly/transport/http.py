@@ -6,9 +6,11 @@ Uvicorn's protocol has an end for idle connections and for nothing else.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -18,14 +20,26 @@ from fedanomaly.transport.wire import JSON
 
 MAX_CONNECTIONS = 1000
 INTAKE = "fedanomaly.intake"
-"""Extension of the ASGI scope: called with what shall take the rest of the body, piece by piece."""
+"""Extension of the ASGI scope: `Http.divert` of the connection."""
 MAX_PIPELINED = 8
 """Requests that a client may send before the first is answered; ours send one. Uvicorn would queue any number."""
+READ_BYTES = 64 * 1024
+"""Most that the parser is given at a time."""
 MAX_HEADER_BYTES = 16 * 1024
 """Size of a request line and its header lines; what members send has about 1 KiB."""
 
 
-class Http(HttpToolsProtocol):
+class _Scratch(threading.local):
+    """Where bytes arrive that go to the parser, which keeps none of it: one for all connections of an event loop."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(bytearray(READ_BYTES))
+
+
+_scratch = _Scratch()
+
+
+class Http(HttpToolsProtocol, asyncio.BufferedProtocol):
     """HTTP/1.1 with an end to everything, and with a code of ours also where no request could be read.
 
     The parser itself takes in header lines, and trailers behind a body, without
@@ -41,7 +55,9 @@ class Http(HttpToolsProtocol):
 
     _header_bytes = 0
     _gets_on = _has_headers = _is_whole = False
-    _take: Callable[[bytes], None] | None = None
+    _into: memoryview | None = None
+    _arrived: Callable[[int], None] | None = None
+    _past_parser = 0
     _due: asyncio.TimerHandle | None = None
     _read_due: asyncio.TimerHandle | None = None
     _idle_since_s = 0.0
@@ -61,7 +77,7 @@ class Http(HttpToolsProtocol):
         """End with a connection."""
         self._expect(None)
         self._unset_read_due()
-        self._take = None
+        self._into = None
         super().connection_lost(exc)
 
     @property
@@ -74,11 +90,27 @@ class Http(HttpToolsProtocol):
         """How much this connection is worth if one must go: who never asked for anything goes first."""
         return self.cycle is not None, self._idle_since_s
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes shall go: a body that is awaited lands where it is wanted."""
+        del sizehint
+        if not self._past_parser:
+            return _scratch.memory
+        return self._into if self._into is not None else _scratch.memory[: self._past_parser]
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take the next bytes; what is neither body nor the end of anything must end soon."""
+        if self._past_parser:
+            self._past_parser -= nbytes
+            self._land(nbytes)
+            if not self._past_parser:
+                # The old one still waits for this body.
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                self.on_message_complete()
+            return
         self._gets_on = False
-        super().data_received(data)
-        self._header_bytes = 0 if self._gets_on else self._header_bytes + len(data)
+        super().data_received(_scratch.memory[:nbytes])  # pyright: ignore[reportArgumentType] - the parser takes any
+        self._header_bytes = 0 if self._gets_on else self._header_bytes + nbytes
         if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self.send_400_response("")
 
@@ -87,7 +119,7 @@ class Http(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise MessageError("too many requests at once")  # ends in send_400_response
         self._has_headers = self._is_whole = False
-        self._take = None
+        self._into = None
         self._expect(self.head_timeout_s)
         super().on_message_begin()
         extensions: Any = {INTAKE: self.divert}  # uvicorn knows extensions that are data alone
@@ -107,23 +139,34 @@ class Http(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._gets_on = True
-        if self._take is not None and not self.is_idle:
-            self._take(body)
-        else:
-            super().on_body(body)
+        super().on_body(body)
 
-    def divert(self, take: Callable[[bytes], None]) -> None:
-        """Hand the body of the request under way over as it comes, when its size is settled: `take` must not raise.
+    def divert(self, into: memoryview | None, arrived: Callable[[int], None]) -> None:
+        """Let the rest of the body under way land where it is wanted; None: nowhere any more.
 
-        Else a body of a megabyte is copied twice more, and its task is woken for every piece.
+        Else a body of a megabyte is copied three times more, into memory made anew each
+        time, and its task is woken for every piece. `into` has the size that the request
+        stated; `arrived`, called with how many bytes are new in it, must not raise.
         """
+        if into is None:
+            self._into = None
+            return
         if self.pipeline:
             return  # the request that is read now is a later one
+        self._into, self._arrived = into, arrived
         if self.cycle.body:
-            take(bytes(self.cycle.body))
+            known = self.cycle.body
             self.cycle.body = bytearray()
-        self._take = take
+            self._into[: len(known)] = known
+            self._land(len(known))
+        if not self._is_whole:
+            self._past_parser = len(self._into)
         self.flow.resume_reading()
+
+    def _land(self, nbytes: int) -> None:
+        if self._into is not None and self._arrived is not None:
+            self._into = self._into[nbytes:]
+            self._arrived(nbytes)
 
     def on_message_complete(self) -> None:
         """End a request."""
@@ -134,6 +177,7 @@ class Http(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """End an answer. What is left of the body is thrown away as it comes, so the answer arrives, for a while."""
         self._idle_since_s = self.loop.time()
+        self._into = None
         super().on_response_complete()
         if self.transport.is_closing():
             self._expect(self.read_timeout_s)
