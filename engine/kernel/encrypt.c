@@ -141,11 +141,14 @@ void fa_encrypt_forward(int isa, int points, uint32_t q, const uint32_t *roots, 
     (isa == FA_AVX512 ? forward_avx512 : forward_avx2)(points, q, roots, quotients, x);
 }
 
+void fa_encrypt_noise(int isa, int points, int count, const uint64_t *words, int32_t *whole) {
+    (isa == FA_AVX512 ? noise_avx512 : noise_avx2)(points, count, words, whole);
+}
+
 void fa_encrypt_encode(int isa, int points, const double *turns, const int32_t *order, double scale,
-                       const double *rows, int events, int features, int count, const uint64_t *noise, double *work,
-                       int32_t *whole) {
-    (isa == FA_AVX512 ? encode_avx512 : encode_avx2)(points, turns, order, scale, rows, events, features, count, noise,
-                                                     work, whole);
+                       const double *rows, int events, int features, int count, double *work, int32_t *whole) {
+    (isa == FA_AVX512 ? encode_avx512 : encode_avx2)(points, turns, order, scale, rows, events, features, count, work,
+                                                     whole);
 }
 
 void fa_encrypt_mask(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
@@ -160,9 +163,9 @@ void fa_encrypt_mask(int isa, int limbs, int points, const uint32_t *primes, con
 int fa_encrypt_lanes(int isa) { return 8; }
 void fa_encrypt_forward(int isa, int points, uint32_t q, const uint32_t *roots, const uint32_t *quotients,
                         uint32_t *x) {}
+void fa_encrypt_noise(int isa, int points, int count, const uint64_t *words, int32_t *whole) {}
 void fa_encrypt_encode(int isa, int points, const double *turns, const int32_t *order, double scale,
-                       const double *rows, int events, int features, int count, const uint64_t *noise, double *work,
-                       int32_t *whole) {}
+                       const double *rows, int events, int features, int count, double *work, int32_t *whole) {}
 void fa_encrypt_mask(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
                      const uint32_t *quotients, const uint32_t *secret, const uint32_t *secret_quotients,
                      const int32_t *whole, const uint32_t *a, int features, int count, uint32_t *work, uint32_t *out) {}

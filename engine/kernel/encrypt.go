@@ -97,16 +97,24 @@ func (t Tile) Wipe() {
 	clear(t.work)
 }
 
+// Noise writes the centred binomial noise of `count` features made of random words
+// [count][point], from point `first` on.
+func (r *Ring) Noise(set Set, random []uint64, count, first int, t Tile) {
+	points := len(random) / count
+	C.fa_encrypt_noise(C.int(set), C.int(points), C.int(count), (*C.uint64_t)(&random[0]),
+		(*C.int32_t)(&t.whole[:(first+points)*Lanes(set)][first*Lanes(set)]))
+}
+
 // Encode turns the readings [event][features] of features [first, first+count)
-// into whole coefficients at a scale and adds centred binomial noise made of
-// random words [count][point]. Missing events are 0.
+// into whole coefficients at a scale and adds them to the noise. Missing events are
+// 0.
 //
 // The coefficients are those of Lattigo's encoder to the last bit: same
 // butterflies, same order, nothing fused.
-func (r *Ring) Encode(set Set, scale float64, rows []float64, features, first, count int, random []uint64, t Tile) {
+func (r *Ring) Encode(set Set, scale float64, rows []float64, features, first, count int, t Tile) {
 	C.fa_encrypt_encode(C.int(set), C.int(r.points), (*C.double)(unsafe.Pointer(&r.turns[0])), (*C.int32_t)(&r.order[0]),
 		C.double(scale/float64(len(r.turns))), doubles(rows[first:]), C.int(len(rows)/features), C.int(features),
-		C.int(count), (*C.uint64_t)(&random[:count*r.points][0]), doubles(t.work), (*C.int32_t)(&t.whole[0]))
+		C.int(count), doubles(t.work), (*C.int32_t)(&t.whole[0]))
 }
 
 // Mask writes NTT(m) - a s of an encoded tile into out, both in the layout of a

@@ -12,13 +12,15 @@ int fa_encrypt_lanes(int isa);
 void fa_encrypt_forward(int isa, int points, uint32_t q, const uint32_t *roots, const uint32_t *quotients,
                         uint32_t *x);
 
-// whole [point][lane] = rounded scale * (inverse special FFT of `count` columns) + centred binomial noise.
+// whole [point][lane] = centred binomial noise of `count` columns, from 64-bit words [count][point].
+void fa_encrypt_noise(int isa, int points, int count, const uint64_t *words, int32_t *whole);
+
+// whole [point][lane] += rounded scale * (inverse special FFT of `count` columns).
 // rows: [event][features], from the first wanted feature on; events beyond `events` count as 0. turns: twiddles as
-// pairs, those of the stage with h butterflies at h to 2h; order: bit reversal of points / 2. noise: 64-bit words
-// [count][point]. work: points * lanes / 2 doubles.
+// pairs, those of the stage with h butterflies at h to 2h; order: bit reversal of points / 2. work: points * lanes / 2
+// doubles.
 void fa_encrypt_encode(int isa, int points, const double *turns, const int32_t *order, double scale,
-                       const double *rows, int events, int features, int count, const uint64_t *noise, double *work,
-                       int32_t *whole);
+                       const double *rows, int events, int features, int count, double *work, int32_t *whole);
 
 // out = NTT(whole) - a s for `count` features. out and a: [limb][point / 16][feature][16], from the first of these
 // features on; secret [limb][point] at the points of the NTT, with its quotients, which may be 1 too small.

@@ -262,8 +262,7 @@ KERNEL void FN(noise)(int points, int count, const uint64_t *words, int32_t *who
 }
 
 KERNEL void FN(encode)(int points, const double *turns, const int32_t *order, double scale, const double *rows,
-                       int events, int features, int count, const uint64_t *noise, double *work, int32_t *whole) {
-    FN(noise)(points, count, noise, whole);
+                       int events, int features, int count, double *work, int32_t *whole) {
     const long slots = points / 2;
     const VD times = SPLAT_D(scale);
     for (int first = 0; first < count; first += HALF) {

@@ -163,7 +163,9 @@ func TestEncodeIsTheRoundedFFTPlusNoise(t *testing.T) {
 					noise[i] = []uint64{0, 1<<64 - 1, 1<<21 - 1, 1<<42 - 1<<21, random.Uint64()}[random.IntN(5)]
 				}
 				tile := r.NewTile(set)
-				r.Encode(set, 1<<23, rows, features, first, count, noise, tile)
+				r.Noise(set, part(noise, count, 0, points/2), count, 0, tile)
+				r.Noise(set, part(noise, count, points/2, points), count, points/2, tile)
+				r.Encode(set, 1<<23, rows, features, first, count, tile)
 				z := make([]complex128, slots)
 				for i := range count {
 					for e := range points {
@@ -196,12 +198,21 @@ func TestEncodeIsTheRoundedFFTPlusNoise(t *testing.T) {
 	}
 }
 
+// part is columns [from, to) of some rows that lie one behind the other.
+func part(words []uint64, rows, from, to int) (out []uint64) {
+	for row := range slices.Chunk(words, len(words)/rows) {
+		out = append(out, row[from:to]...)
+	}
+	return
+}
+
 func TestNothingSecretIsLeft(t *testing.T) {
 	_, r := lattigo(t, 4096)
 	for _, set := range sets()[1:] {
 		tile, secret := r.NewTile(set), r.NewSecret()
 		secret.Set(r, 5, slices.Repeat([]uint32{7}, 4096))
-		r.Encode(set, 1<<23, []float64{5}, 1, 0, 1, make([]uint64, 4096), tile)
+		r.Noise(set, make([]uint64, 4096), 1, 0, tile)
+		r.Encode(set, 1<<23, []float64{5}, 1, 0, 1, tile)
 		tile.Wipe()
 		secret.Wipe()
 		for _, held := range [][]uint32{secret.residues, secret.quotients} {

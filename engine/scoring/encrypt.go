@@ -92,35 +92,48 @@ func (p *preset) moduli(roots [][]uint64) (all []modulus) {
 	return
 }
 
-// scratch is the working memory of one call. It has held plaintext, so it is
-// cleared before it is given back.
+// scratch is the working memory of one call that encrypts. It has held plaintext,
+// so it is cleared before it is given back.
 type scratch struct {
-	// To decrypt, and to encode.
-	slots  []complex128
-	values []float64
-	poly   ring.Poly
-
-	random []uint64         // noise of all features, in words
-	tiles  chan kernel.Tile // those that no core has
+	keys   []stream.Key // of the noise of every feature
+	tiles  chan *bench  // those that no core has
 	secret kernel.Secret
 	word   []uint32
 
-	columns [tile][]float64 // the portable path's readings of some features,
+	slots   []complex128    // the portable path's,
+	columns [tile][]float64 // readings of some features,
 	whole   [tile][]int64   // their coefficients
 	points  [tile][]uint64  // and transforms
 }
 
+// bench is what one core works on.
+type bench struct {
+	kernel.Tile
+	noise  []*stream.Stream // of each lane
+	random []uint64         // span of their words
+}
+
+// span is how many words of every stream of noise are drawn at a time: as many as
+// a stream buffers, and of all lanes few enough for the nearest cache.
+const span = 512
+
 func (c *encryptor) newScratch(features int) *scratch {
 	n := c.preset.ring.N()
-	s := &scratch{slots: make([]complex128, n/2), values: make([]float64, n), poly: c.preset.ring.NewPoly()}
+	s := &scratch{keys: make([]stream.Key, features)}
 	if c.set != kernel.Portable {
-		s.random, s.word, s.secret = make([]uint64, features*n), make([]uint32, n), c.ring.NewSecret()
-		s.tiles = make(chan kernel.Tile, runtime.GOMAXPROCS(0))
+		s.word, s.secret = make([]uint32, n), c.ring.NewSecret()
+		s.tiles = make(chan *bench, runtime.GOMAXPROCS(0))
 		for range cap(s.tiles) {
-			s.tiles <- c.ring.NewTile(c.set)
+			lanes := kernel.Lanes(c.set)
+			b := &bench{Tile: c.ring.NewTile(c.set), random: make([]uint64, lanes*span)}
+			for range lanes {
+				b.noise = append(b.noise, new(stream.Stream))
+			}
+			s.tiles <- b
 		}
 		return s
 	}
+	s.slots = make([]complex128, n/2)
 	for i := range tile {
 		s.columns[i], s.whole[i], s.points[i] = make([]float64, n), make([]int64, n), make([]uint64, n)
 	}
@@ -128,19 +141,19 @@ func (c *encryptor) newScratch(features int) *scratch {
 }
 
 func (s *scratch) wipe() {
-	clear(s.slots)
-	clear(s.values)
-	for _, c := range s.poly.Coeffs {
-		clear(c)
-	}
-	clear(s.random)
+	clear(s.keys)
 	for range len(s.tiles) {
-		t := <-s.tiles
-		t.Wipe()
-		s.tiles <- t
+		b := <-s.tiles
+		b.Wipe()
+		for _, noise := range b.noise {
+			noise.Wipe()
+		}
+		clear(b.random)
+		s.tiles <- b
 	}
 	s.secret.Wipe()
 	clear(s.word)
+	clear(s.slots)
 	for i := range tile {
 		clear(s.columns[i])
 		clear(s.whole[i])
@@ -155,13 +168,19 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 	p := c.preset
 	secret := p.ring.NewPoly()
 	random.Ternary(secret.Coeffs, p.primes)
+	for i := range s.keys {
+		s.keys[i] = random.Key()
+	}
 	if c.set == kernel.Portable {
+		noise := new(stream.Stream)
+		defer noise.Wipe()
 		p.ring.NTT(secret, secret)
 		for first := 0; first < features; first += tile {
 			count := min(tile, features-first)
 			s.gather(rows, features, first, count)
 			for i := range count {
-				random.CentredBinomial(s.whole[i])
+				noise.Restart(s.keys[first+i])
+				noise.CentredBinomial(s.whole[i])
 				c.encode(s.columns[i], s.slots, s.whole[i])
 			}
 			c.mask(secret, s, a, features, first, count, out)
@@ -177,15 +196,15 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 				row[i] = uint64(v)
 			}
 		}
-		random.Words(s.random)
-		n, lanes := p.ring.N(), kernel.Lanes(c.set)
+		lanes := kernel.Lanes(c.set)
 		err := workers.Each((features+lanes-1)/lanes, func(i int) {
-			tile := <-s.tiles
-			defer func() { s.tiles <- tile }()
+			b := <-s.tiles
+			defer func() { s.tiles <- b }()
 			first := i * lanes
 			count := min(lanes, features-first)
-			c.ring.Encode(c.set, p.scale(), rows, features, first, count, s.random[first*n:], tile)
-			c.ring.Mask(c.set, tile, s.secret, a, features, first, count, out)
+			c.noise(s.keys[first:first+count], b)
+			c.ring.Encode(c.set, p.scale(), rows, features, first, count, b.Tile)
+			c.ring.Mask(c.set, b.Tile, s.secret, a, features, first, count, out)
 		})
 		if err != nil {
 			return ring.Poly{}, err
@@ -193,6 +212,20 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 	}
 	p.ring.MForm(secret, secret)
 	return secret, nil
+}
+
+// noise writes the noise of some features to a tile.
+func (c *encryptor) noise(keys []stream.Key, b *bench) {
+	for i, key := range keys {
+		b.noise[i].Restart(key)
+	}
+	random := b.random[:len(keys)*span]
+	for first := 0; first < c.preset.ring.N(); first += span {
+		for i := range keys {
+			b.noise[i].Words(random[i*span : (i+1)*span])
+		}
+		c.ring.Noise(c.set, random, len(keys), first, b.Tile)
+	}
 }
 
 // gather turns features of the rows into columns, a few rows at a time so that

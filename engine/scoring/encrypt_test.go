@@ -19,6 +19,10 @@ func plainly(p *preset, rows []float64, features int, a []uint32, random *stream
 	n, events := p.ring.N(), len(rows)/features
 	out, secret := make([]uint32, p.limbs*n*features), p.ring.NewPoly()
 	random.Ternary(secret.Coeffs, p.primes)
+	keys := make([]stream.Key, features)
+	for i := range keys {
+		keys[i] = random.Key()
+	}
 	p.ring.NTT(secret, secret)
 	p.ring.MForm(secret, secret)
 	slots, noise, c := make([]complex128, n/2), make([]int64, n), make([]uint64, n)
@@ -33,7 +37,7 @@ func plainly(p *preset, rows []float64, features int, a []uint32, random *stream
 			slots[e] = complex(reading(e), reading(e+n/2))
 		}
 		p.encoder.IFFT(slots, bits.Len(uint(n/2-1)))
-		random.CentredBinomial(noise)
+		stream.New(keys[i]).CentredBinomial(noise)
 		for e, v := range slots {
 			noise[e] += int64(math.RoundToEven(real(v) * p.scale()))
 			noise[e+n/2] += int64(math.RoundToEven(imag(v) * p.scale()))

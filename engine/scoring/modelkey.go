@@ -52,9 +52,8 @@ func HideModel(features int, weights []float64, out []uint32) (*ModelKey, canoni
 		return nil, canonical.Hash{}, err
 	}
 	seed := canonical.Hash(stream.Fresh())
-	t := &Tenant{Shape: Shape{Linear, features, shape.Forms, bits}, preset: p, encryptor: newEncryptor(p, kernel.Best()),
-		public: p.public(seed, features)}
-	t.scratch.New = func() any { return t.encryptor.newScratch(features) }
+	t := &Tenant{Shape: Shape{Linear, features, shape.Forms, bits}, preset: p}
+	t.equip(seed)
 	k := &ModelKey{HiddenShape: shape, WeightBits: bits, tenant: t}
 	if err := k.encrypt(weights, out); err != nil {
 		clear(out)

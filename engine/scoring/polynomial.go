@@ -222,7 +222,7 @@ func powerOfTwo(e int, q uint64) int64 {
 }
 
 // openPolynomial writes the score to the polynomial.
-func (t *Tenant) openPolynomial(secret ring.Poly, answer, fourth []uint32, s *scratch) {
+func (t *Tenant) openPolynomial(secret ring.Poly, answer, fourth []uint32, s *opening) {
 	all := polynomialWords(t.Kind)
 	for l, q := range t.preset.primes {
 		sub, out, key := t.preset.ring.SubRings[l], s.poly.Coeffs[l], secret.Coeffs[l]

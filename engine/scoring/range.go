@@ -24,7 +24,7 @@ import "math"
 // takes a scale at which the score of an empty place is in range: if c_0 has
 // wrapped, that one comes out below minus the range. Nothing nearer to 0 is
 // refused: noise has an imaginary part, whose square is negative.
-func (t *Tenant) decode(s *scratch, scores []float64) bool {
+func (t *Tenant) decode(s *opening, scores []float64) bool {
 	p, scale := t.preset, t.scale()
 	slots := p.slots
 	for n := range s.values {

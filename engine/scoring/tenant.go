@@ -20,7 +20,24 @@ type Tenant struct {
 	encryptor *encryptor
 	public    []uint32
 	constant  []uint32
-	scratch   sync.Pool
+	scratch   sync.Pool // to encrypt
+	openings  sync.Pool // to decrypt
+}
+
+// opening is the working memory of one call that decrypts. It has held plaintext,
+// so it is cleared before it is given back.
+type opening struct {
+	poly   ring.Poly
+	values []float64
+	slots  []complex128
+}
+
+func (o *opening) wipe() {
+	for _, c := range o.poly.Coeffs {
+		clear(c)
+	}
+	clear(o.values)
+	clear(o.slots)
 }
 
 // NewTenant makes the tenant's side of a circuit from what the service sent.
@@ -44,9 +61,18 @@ func NewTenant(shape Shape, seed canonical.Hash, constants []uint32) (*Tenant, e
 			return nil, fault.Message
 		}
 	}
-	t.public, t.encryptor = p.public(seed, shape.Features), newEncryptor(p, kernel.Best())
-	t.scratch.New = func() any { return t.encryptor.newScratch(t.Features) }
+	t.equip(seed)
 	return t, nil
+}
+
+// equip gives a tenant of a shape what it encrypts and decrypts with.
+func (t *Tenant) equip(seed canonical.Hash) {
+	p := t.preset
+	t.public, t.encryptor = p.public(seed, t.Features), newEncryptor(p, kernel.Best())
+	t.scratch.New = func() any { return t.encryptor.newScratch(t.Features) }
+	t.openings.New = func() any {
+		return &opening{p.ring.NewPoly(), make([]float64, p.points), make([]complex128, p.slots)}
+	}
 }
 
 // BatchKey is the secret of one batch. It is made by encrypting and serves to
@@ -116,8 +142,8 @@ func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error
 	if len(answer) != t.AnswerWords() || len(scores) != n*t.Outputs {
 		return fault.Buffer
 	}
-	s := t.scratch.Get().(*scratch)
-	defer func() { s.wipe(); t.scratch.Put(s) }()
+	s := t.openings.Get().(*opening)
+	defer func() { s.wipe(); t.openings.Put(s) }()
 	each, constants := answerWords(t.Kind), constantWords(t.Kind)
 	for o := range t.Outputs {
 		part, constant := answer[o*each:(o+1)*each], t.constant[o*constants:(o+1)*constants]
@@ -166,7 +192,7 @@ func (t *Tenant) belowPrimes(part []uint32) bool {
 }
 
 // openLinear writes y0 + s y1 to the polynomial.
-func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *scratch) {
+func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *opening) {
 	for l, q := range t.preset.primes {
 		sub, out := t.preset.ring.SubRings[l], s.poly.Coeffs[l]
 		for n := range out {
@@ -181,7 +207,7 @@ func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *scra
 // openQuadratic writes four times the squares: with y = x + i x', g = y^2 + conj
 // and T = y conj(y), (1 - i) g + 2 (1 + i) T = 4 (x^2 + i x'^2). Conjugation is
 // mirroring of points, and turns the secret s into s(1/X), which is s mirrored.
-func (t *Tenant) openQuadratic(secret ring.Poly, answer, constant []uint32, s *scratch) {
+func (t *Tenant) openQuadratic(secret ring.Poly, answer, constant []uint32, s *opening) {
 	points, all := t.preset.points, polynomialWords(t.Kind)
 	s1, s2, u, t1 := answer[:all], answer[all:2*all], answer[2*all:3*all], answer[3*all:]
 	s3, t3 := constant[:all], constant[all:]

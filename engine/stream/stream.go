@@ -23,13 +23,32 @@ var zeros [4096]byte
 
 // New starts the stream of a key.
 func New(key Key) *Stream {
+	s := new(Stream)
+	s.Restart(key)
+	return s
+}
+
+// Restart starts the stream of another key, in the memory of this one.
+func (s *Stream) Restart(key Key) {
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // only for another key size
 	}
-	s := &Stream{ctr: cipher.NewCTR(block, zeros[:aes.BlockSize])}
-	s.at = len(s.buf)
-	return s
+	s.ctr, s.at = cipher.NewCTR(block, zeros[:aes.BlockSize]), len(s.buf)
+}
+
+// Wipe forgets what comes next. Only Restart may follow.
+func (s *Stream) Wipe() {
+	clear(s.buf[:])
+	s.ctr, s.at = nil, len(s.buf)
+}
+
+// Key returns the next four words as the key of another stream.
+func (s *Stream) Key() (key Key) {
+	for i := 0; i < len(key); i += 8 {
+		binary.LittleEndian.PutUint64(key[i:], s.Word())
+	}
+	return
 }
 
 func (s *Stream) refill() {

@@ -80,8 +80,8 @@ class Scale:
             z /= np.where(live, self.width, 1.0)
         if not live.all():
             z[:, ~live] = 0.0
-        # Usual readings are done with after one comparison, which NaN fails as well.
-        if not (np.abs(z) <= LINEAR).all():
+        # Usual readings are done with after two comparisons, which NaN fails as well.
+        if not (z.max(initial=0.0) <= LINEAR and z.min(initial=0.0) >= -LINEAR):
             np.copyto(z, 0.0, where=np.isnan(z))
             far = np.abs(z) > LINEAR
             distance = np.minimum(np.abs(z[far]), np.finfo(np.float64).max)

@@ -73,18 +73,20 @@ class Encryptor(Generic[Shaped_co]):
         self._finalizer = weakref.finalize(self, free, handle, os.getpid())
         self._finalizer.atexit = False  # the memory goes with the process
 
-    def encrypt(self, readings: Floats) -> tuple[bytearray, BatchKey]:
+    def encrypt(self, readings: Floats, into: bytearray | None = None) -> tuple[bytearray, BatchKey]:
         """Encrypt a batch under a fresh secret.
 
         Parameters
         ----------
         readings : float64 array of shape (n_events, n_features)
             At least one event, at most `Shape.events`; magnitudes of at most 64.
+        into : bytearray, optional
+            Memory for the batch, of `Shape.batch_bytes`. Default: fresh.
 
         Returns
         -------
         bytearray
-            For the service.
+            For the service; `into`, if that was given.
         BatchKey
             For its answer.
 
@@ -100,7 +102,9 @@ class Encryptor(Generic[Shaped_co]):
         if not 1 <= len(readings) <= self.shape.events:
             raise ShapeError(f"a batch holds 1 to {self.shape.events} events, not {len(readings)}")
         rows = np.ascontiguousarray(readings, dtype=np.float64)
-        batch, key = bytearray(self.shape.batch_bytes), ffi.new("int64_t *")
+        batch, key = bytearray(self.shape.batch_bytes) if into is None else into, ffi.new("int64_t *")
+        if len(batch) != self.shape.batch_bytes:
+            raise ShapeError(f"a batch has {self.shape.batch_bytes} bytes, the memory for it {len(batch)}")
         try:
             call(
                 self.encrypting,

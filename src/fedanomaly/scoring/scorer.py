@@ -23,6 +23,7 @@ from fedanomaly.fhe.scoring import PLACES, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Sizes, Tenant
 from fedanomaly.scoring import canaries, streaming
 from fedanomaly.scoring.bounds import bounds_of
+from fedanomaly.scoring.buffers import Buffers
 from fedanomaly.scoring.exchange import HttpExchange
 from fedanomaly.scoring.hidden import HiddenModel
 from fedanomaly.scoring.in_process import Exchange
@@ -111,6 +112,7 @@ class EncryptedScorer:
         self._digest = self._circuit.digest
         self._n_canaries = n_canaries
         self._workers = workers or os.cpu_count() or 1
+        self._buffers = Buffers(self._workers)
         self._retry_for_s = retry_for_s if retry_for_s is not None else RETRY_FOR_S if isinstance(service, str) else 0.0
         self._closed = threading.Event()
         self._opened = self._hidden = None
@@ -333,13 +335,14 @@ class EncryptedScorer:
 
     def _answered(self, readings: Floats) -> Floats | None:
         """Return what the service gives for a batch; None if it cannot be a score."""
-        batch, key = self._tenant.encrypt(readings)
-        try:
-            return key.decrypt(self._service.answer(self._digest, batch, os.urandom(ID_BYTES)))
-        except RangeError:
-            return None
-        finally:
-            key.close()
+        with self._buffers.lend(self._tenant.shape.batch_bytes) as memory:
+            batch, key = self._tenant.encrypt(readings, memory)
+            try:
+                return key.decrypt(self._service.answer(self._digest, batch, os.urandom(ID_BYTES)))
+            except RangeError:
+                return None
+            finally:
+                key.close()
 
     def _halves(self, readings: Floats, stop: Stop) -> _Part:
         """Return the outputs of a batch whose answer was refused, from smaller batches with smaller means."""
