@@ -147,7 +147,11 @@ class Scoring(OutlierMixin, BaseEstimator):
             If a reading is infinite.
         """
         check_is_fitted(self, "state_")
-        if self._knows_names or (hasattr(self, "feature_names_in_") and hasattr(X, "__dataframe__")):
+        names = hasattr(self, "feature_names_in_")
+        if not names and type(X) is np.ndarray and X.dtype == np.float64 and X.shape[1:] == (self.n_features_in_,):
+            check_no_infinity(X)  # and nothing else is left to check
+            return X
+        if self._knows_names or (names and hasattr(X, "__dataframe__")):
             return self._validated(X, reset=False, ensure_min_samples=0)
         # Trained from sums: rows come encoded by a schema, and so without names, which is no reason to warn.
         how: Any = {"dtype": np.float64, "ensure_all_finite": False, "ensure_min_samples": 0}

@@ -53,9 +53,7 @@ class RequestSigner:
         self._clock = clock
         # What is covered is the same in every request, so the text is ready but for time and nonce; the
         # library would serialise it anew each time, for as long as a batch of events takes to be scored.
-        covered = " ".join(f'"{name}"' for name in COMPONENTS)
-        key, tag = signer.public_key.hex(), tag_of(federation)
-        self._params = f'({covered});created={{:d}};keyid="{key}";alg="ed25519";nonce="{{}}";tag="{tag}"'
+        self._params = params_of(signer.public_key.hex(), tag_of(federation))
 
     def sign(self, request: httpx2.Request) -> None:
         """Add digest and signature to a request whose body is in memory."""
@@ -78,15 +76,26 @@ class RequestSigner:
         content_digest = f"sha-256=:{base64.b64encode(digest).decode()}:"
         nonce = base64.urlsafe_b64encode(os.urandom(NONCE_BYTES)).decode()
         params = self._params.format(int(self._clock()), nonce)
-        values = (method, path, f"?{query}", content_digest)
-        lines = [f'"{name}": {value}' for name, value in zip(COMPONENTS, values, strict=True)]
-        base = "\n".join((*lines, f'"@signature-params": {params}'))
-        signature = base64.b64encode(self._signer.sign(base.encode())).decode()
+        base = signature_base(method, path, f"?{query}", content_digest, params)
+        signature = base64.b64encode(self._signer.sign(base)).decode()
         return {
             "content-digest": content_digest,
             "signature-input": f"{LABEL}={params}",
             "signature": f"{LABEL}=:{signature}:",
         }
+
+
+def params_of(keyid: str, tag: str) -> str:
+    """Return what signatures of ours say of themselves, but for time and nonce: places to format."""
+    covered = " ".join(f'"{name}"' for name in COMPONENTS)
+    return f'({covered});created={{:d}};keyid="{keyid}";alg="ed25519";nonce="{{}}";tag="{tag}"'
+
+
+def signature_base(method: str, path: str, query: str, content_digest: str, params: str) -> bytes:
+    """Return what is signed (RFC 9421, section 2.5); the values as header lines have them, `query` with its "?"."""
+    values = (method, path, query, content_digest)
+    lines = [f'"{name}": {value}' for name, value in zip(COMPONENTS, values, strict=True)]
+    return "\n".join((*lines, f'"@signature-params": {params}')).encode()
 
 
 def tag_of(federation: bytes) -> str:

@@ -102,6 +102,64 @@ def test_it_is_signed_as_the_library_signs(identity, method, target, body, at):
     assert dict(ours.headers) == dict(theirs.headers)
 
 
+@st.composite
+def requests_as_they_come(draw, identity, stranger):
+    """A request of ours, with something changed: method, target, lines, or bytes in a line that is checked."""
+    target = draw(st.one_of(TARGETS, st.builds("{}?{}".format, TARGETS, TARGETS)))
+    who, tag = draw(st.sampled_from([identity, stranger])), draw(st.sampled_from([FEDERATION, b"g" * 32]))
+    request = signed(
+        who, url=f"http://127.0.0.1:7400/v1/{target}", federation=tag, at=NOW_S - draw(st.sampled_from([0, 59, 300]))
+    )
+    lines = [(name.decode(), value.decode()) for name, value in request.headers.raw]
+    method, sent = request.method, request.url.raw_path.decode()
+    change = draw(st.sampled_from(["nothing", "method", "target", "twice", "gone", "text", "cut", "case"]))
+    at = draw(
+        st.sampled_from(
+            [at for at, line in enumerate(lines) if line[0] in ("content-digest", "signature-input", "signature")]
+        )
+    )
+    name, value = lines[at]
+    if change == "method":
+        method = draw(st.sampled_from(["GET", "put", "POST"]))
+    elif change == "target":
+        sent = f"/v1/{draw(TARGETS)}"
+    elif change == "twice":
+        lines.append((draw(st.sampled_from([name, name.title()])), value))
+    elif change == "gone":
+        del lines[at]
+    elif change == "cut":
+        lines[at] = (name, value[: draw(st.integers(0, len(value)))])
+    elif change == "text":
+        place = draw(st.integers(0, len(value) - 1))
+        lines[at] = (name, value[:place] + draw(st.sampled_from('aZ09+/=:;"( ,')) + value[place + 1 :])
+    elif change == "case":
+        lines[at] = (name.title(), value)
+    path, _, query = sent.partition("?")
+    return method, f"{path}?{query}", tuple(lines)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@given(data=st.data())
+def test_what_is_read_the_short_way_is_what_the_library_reads(verifier, identity, stranger, data):
+    method, target, lines = data.draw(requests_as_they_come(identity, stranger))
+    try:
+        theirs = verifier._by_library(method, target, lines)
+    except UnauthenticatedError:
+        theirs = None
+    try:
+        ours = verifier._as_ours(method, target, lines)
+    except UnauthenticatedError:
+        assert theirs is None
+    else:
+        assert ours is None or ours == theirs
+
+
+def test_our_own_requests_are_read_the_short_way(verifier, identity):
+    request = signed(identity, url="http://h/v1/models/ab/batches")
+    lines = tuple((name.decode(), value.decode()) for name, value in request.headers.raw)
+    assert verifier._as_ours("PUT", "/v1/models/ab/batches?", lines) is not None
+
+
 def test_a_proxy_may_call_the_host_what_it_likes(verifier, identity):
     headers = [(n.decode(), v.decode()) for n, v in signed(identity).headers.raw if n.lower() != b"host"]
     check(verifier, signed(identity), headers=[*headers, ("host", "inner:1")])
