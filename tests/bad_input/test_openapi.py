@@ -15,6 +15,7 @@ from fedanomaly.cli.explain import error_classes
 from fedanomaly.coordinator import openapi as of_coordinator
 from fedanomaly.scoring import openapi as of_scoring
 from fedanomaly.transport import RequestSigner
+from tests.signing import sign
 from tests.unit.coordinator.conftest import standing as coordinator
 from tests.unit.scoring.conftest import FEDERATION, MODEL
 from tests.unit.scoring.conftest import standing as scoring
@@ -60,7 +61,7 @@ class Signed(AuthBase):
     def __call__(self, request):
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         whole = httpx2.Request(request.method, request.url, content=body)
-        self._signer.sign(whole)
+        sign(self._signer, whole)
         for name in ("content-digest", "signature-input", "signature"):
             request.headers[name] = whole.headers[name]
         return request

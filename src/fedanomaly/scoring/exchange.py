@@ -115,8 +115,8 @@ class HttpExchange:
         CapacityError
             If it is too large there.
         """
-        body = circuit.to_bytes()
-        self._connection.call("PUT", f"/v1/models/{circuit.digest.hex()}", limit_bytes=0, body=body)
+        path = f"/v1/models/{circuit.digest.hex()}"
+        self._connection.call("PUT", path, limit_bytes=0, body=(circuit.to_bytes(),))
 
     def answer(self, digest: bytes, batch: bytes | bytearray, batch_id: bytes) -> memoryview:
         """Return the answer to an encrypted batch.
@@ -147,7 +147,7 @@ class HttpExchange:
             "POST",
             f"/v1/models/{digest.hex()}/batches",
             limit_bytes=MAX_ANSWER_BYTES,
-            body=b"".join((head, batch)),
+            body=(head, batch),
         )
         answer = memoryview(body)
         found = FrameHead.from_bytes(answer[:HEAD_BYTES], "answer")

@@ -198,7 +198,7 @@ class CoordinatorClient:
         for number, part in enumerate(_cut(data)):
             if present.parts.get(number) != hashlib.sha256(part).digest():
                 self._connection.call(
-                    "PUT", f"{path}/parts/{number}", limit_bytes=MAX_HEAD_BYTES, params=params, body=part
+                    "PUT", f"{path}/parts/{number}", limit_bytes=MAX_HEAD_BYTES, params=params, body=(part,)
                 )
             if progress:
                 progress(len(part))
@@ -231,7 +231,7 @@ class CoordinatorClient:
 
     def _posted(self, path: str, body: bytes, media_type: str, *, signed: bool) -> int:
         answer = self._connection.call(
-            "POST", path, limit_bytes=MAX_HEAD_BYTES, body=body, media_type=media_type, signed=signed
+            "POST", path, limit_bytes=MAX_HEAD_BYTES, body=(body,), media_type=media_type, signed=signed
         )
         return decode(Posted, answer).seq
 

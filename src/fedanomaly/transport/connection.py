@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import http
 import ipaddress
-import ssl
+import socket
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any, Self
+from urllib.parse import unquote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx2
 import stamina
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.util import make_headers, parse_url
 
 from fedanomaly.errors import CertificateError, ConfigError, ProtocolError, UnavailableError
 from fedanomaly.transport.failures import error_of
@@ -25,6 +32,10 @@ from fedanomaly.transport.trust import client_context, tls_failure
 MAX_FAILURE_BYTES = 16 * 1024
 MIN_BYTES_PER_S = 1024
 """Slower answers are given up: one that trickles would hold a node's conversation for days."""
+PIECE_BYTES = 64 * 1024
+"""What is sent or read at a time; each piece has the seconds of its timeout."""
+KEPT_CONNECTIONS = 64
+"""As many threads each find one that is open already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +45,9 @@ class Patience:
     Parameters
     ----------
     connect_timeout_s : float
-        Until a connection stands.
+        Until a connection stands, and for each piece of a request.
     io_timeout_s : float
-        Between two pieces of a request or of an answer.
+        Until an answer begins, and between two pieces of it.
     attempts : int
         Tries of one request. Only what may be repeated safely is: every request
         of ours is idempotent.
@@ -85,21 +96,22 @@ class Connection:
         peer: str = "coordinator",
     ) -> None:
         self._peer = peer
-        self._host = urlsplit(check_origin(url)).hostname or ""
+        self._origin = check_origin(url)
+        self._host = urlsplit(self._origin).hostname or ""
         loopback = is_loopback(self._host)
         if url.startswith("http://") and not (loopback or allow_http):
             raise ConfigError("plain HTTP is spoken on this machine only", hint="use an https URL")
         self._signer = signer
         self._patience = patience
-        self._http = httpx2.Client(
-            base_url=url,
-            # Without TLS nobody needs to be trusted; reading the system's store would take a while.
-            verify=client_context(ca_file) if url.startswith("https://") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            timeout=httpx2.Timeout(patience.io_timeout_s, connect=patience.connect_timeout_s),
-            # A proxy of the environment has no business between two processes of one machine.
-            trust_env=not loopback,
-            headers={"accept-encoding": "identity"},
-        )
+        self._live = _LiveConnections()
+        options: dict[str, Any] = {"maxsize": KEPT_CONNECTIONS}
+        if url.startswith(
+            "https://"
+        ):  # without TLS nobody needs to be trusted; reading the system's store takes a while
+            options["ssl_context"] = client_context(ca_file)
+        # A proxy of the environment has no business between two processes of one machine.
+        self._http = _manager(None if loopback else _proxy_of(self._origin, self._host), options)
+        self._http.pool_classes_by_scheme = self._live.pools
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +123,8 @@ class Connection:
 
     def close(self) -> None:
         """Close all connections; a call under way fails."""
-        self._http.close()
+        self._live.close()
+        self._http.clear()
 
     def call(
         self,
@@ -120,7 +133,7 @@ class Connection:
         *,
         limit_bytes: int,
         params: Mapping[str, str | int | float] | None = None,
-        body: bytes = b"",
+        body: Sequence[bytes | bytearray | memoryview] = (),
         media_type: str = "application/octet-stream",
         signed: bool = True,
         wait_s: float = 0.0,
@@ -135,8 +148,8 @@ class Connection:
             An answer that is larger is refused.
         params : mapping, optional
             Query.
-        body : bytes
-            What to send, `PART_BYTES` at most.
+        body : sequence of bytes-like
+            What to send, in parts that are sent one behind the other.
         media_type : str
             Of the body.
         signed : bool
@@ -157,8 +170,8 @@ class Connection:
             with attempt:
                 answer = bytearray()
                 headers = {"content-type": media_type} if body else {}
-                request = self._request(method, path, params, headers, body)
-                for piece in self._stream(request, limit_bytes, signed=signed, wait_s=wait_s):
+                target = f"{path}?{urlencode(params)}" if params else path
+                for piece in self._stream(method, target, headers, body, limit_bytes, signed=signed, wait_s=wait_s):
                     answer += piece
                 return bytes(answer)
         raise AssertionError  # the last attempt raises
@@ -176,39 +189,53 @@ class Connection:
     def stream(self, path: str, *, start: int, limit_bytes: int) -> Iterator[bytes]:
         """Yield the body of a signed GET from byte `start` on; one try."""
         headers = {"range": f"bytes={start}-"} if start else {}
-        return self._stream(self._request("GET", path, None, headers, b""), limit_bytes, signed=True, wait_s=0.0)
+        return self._stream("GET", path, headers, (), limit_bytes, signed=True, wait_s=0.0)
 
     def _again(self, error: Exception) -> bool | float:
         """Retry only what says that a retry is safe; wait as long as it asks, else longer each time."""
         if isinstance(error, CertificateError):  # the next try within a minute would meet the same certificate
             return False
-        return isinstance(error, UnavailableError) and not self._http.is_closed and (error.retry_after_s or True)
+        return isinstance(error, UnavailableError) and not self._live.closed and (error.retry_after_s or True)
 
-    def _request(
+    def _stream(
         self,
         method: str,
-        path: str,
-        params: Mapping[str, str | int | float] | None,
-        headers: Mapping[str, str],
-        body: bytes,
-    ) -> httpx2.Request:
-        return self._http.build_request(method, path, params=params, headers=headers, content=body)
-
-    def _stream(self, request: httpx2.Request, limit_bytes: int, *, signed: bool, wait_s: float) -> Iterator[bytes]:
+        target: str,
+        headers: dict[str, str],
+        body: Sequence[bytes | bytearray | memoryview],
+        limit_bytes: int,
+        *,
+        signed: bool,
+        wait_s: float,
+    ) -> Iterator[bytes]:
+        url = parse_url(self._origin + target)
         if signed:
             if self._signer is None:
                 raise ConfigError("this connection has no identity to sign with")
-            self._signer.sign(request)
+            digest = hashlib.sha256()
+            for part in body:
+                digest.update(part)
+            headers |= self._signer.headers(method, url.request_uri.encode("ascii"), digest.digest())
+        if body:
+            headers["content-length"] = str(sum(len(part) for part in body))
         patience_s = self._patience.io_timeout_s + wait_s
-        request.extensions["timeout"]["read"] = patience_s
         with _transport_errors(self._host, self._peer):
             started_s = time.monotonic()
-            response = self._http.send(request, stream=True)
+            response = self._http.urlopen(
+                method,
+                url.url,
+                body=_pieces(body) if body else None,
+                headers={"accept-encoding": "identity"} | headers,
+                timeout=urllib3.Timeout(connect=self._patience.connect_timeout_s, read=patience_s),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
             try:
                 pieces = _paced(response, started_s + patience_s, self._peer)
-                if not response.is_success:
-                    raise error_of(response.status_code, _head(pieces, MAX_FAILURE_BYTES), self._peer)
-                if "range" in request.headers and response.status_code != httpx2.codes.PARTIAL_CONTENT:
+                if not http.HTTPStatus.OK <= response.status < http.HTTPStatus.MULTIPLE_CHOICES:
+                    raise error_of(response.status, _head(pieces, MAX_FAILURE_BYTES), self._peer)
+                if "range" in headers and response.status != http.HTTPStatus.PARTIAL_CONTENT:
                     raise ProtocolError(f"the {self._peer} sent another range than it was asked for")
                 received = 0
                 for piece in pieces:
@@ -217,7 +244,61 @@ class Connection:
                         raise ProtocolError(f"the {self._peer}'s answer exceeds {limit_bytes} bytes")
                     yield piece
             finally:
-                response.close()
+                response.close()  # an answer that was read to its end has given its connection back already
+
+
+class _LiveConnections:
+    """The connections that stand, so that closing ends what waits on them in another thread."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._all: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self.pools = {
+            "http": _pool_of(urllib3.HTTPConnectionPool, self),
+            "https": _pool_of(urllib3.HTTPSConnectionPool, self),
+        }
+
+    def add(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            if not self.closed:
+                self._all.add(connection)
+                return
+        connection.close()
+        raise urllib3.exceptions.ClosedPoolError(None, "closed")  # pyright: ignore[reportArgumentType]
+
+    def close(self) -> None:
+        with self._lock:
+            self.closed = True
+            standing = [connection.sock for connection in self._all]
+        for each in standing:
+            if each is not None:
+                with suppress(OSError):
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)  # below TLS: no other thread is disturbed in it
+
+
+def _pool_of(kind: type[urllib3.HTTPConnectionPool], live: _LiveConnections) -> type[urllib3.HTTPConnectionPool]:
+    class Known(kind.ConnectionCls):  # pyright: ignore[reportUntypedBaseClass, reportGeneralTypeIssues]
+        def connect(self) -> None:
+            super().connect()
+            live.add(self)
+
+    return type(kind.__name__, (kind,), {"ConnectionCls": Known})
+
+
+def _manager(proxy: str | None, options: dict[str, Any]) -> urllib3.PoolManager:
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    url = parse_url(proxy)
+    headers = make_headers(proxy_basic_auth=unquote(url.auth)) if url.auth else None
+    return urllib3.ProxyManager(url._replace(auth=None).url, proxy_headers=headers, **options)
+
+
+def _proxy_of(origin: str, host: str) -> str | None:
+    """Return the proxy that the environment names for a host."""
+    proxies = getproxies()
+    found = proxies.get(urlsplit(origin).scheme) or proxies.get("all")
+    return None if found is None or proxy_bypass(host) else found
 
 
 def is_loopback(host: str) -> bool:
@@ -234,19 +315,24 @@ def is_loopback(host: str) -> bool:
 def _transport_errors(host: str, peer: str) -> Iterator[None]:
     try:
         yield
-    except httpx2.TransportError as error:
+    except (urllib3.exceptions.HTTPError, OSError) as error:
         failure = tls_failure(error, host)
         if failure is not None:
             raise failure from error
         text = f"the {peer} cannot be reached: {type(error).__name__}: {error}"
         raise UnavailableError(text, retry_after_s=0.0) from error
-    except RuntimeError as error:  # what httpx2 raises when its client was closed meanwhile
-        raise UnavailableError(f"the connection was closed: {error}") from error
 
 
-def _paced(response: httpx2.Response, due_s: float, peer: str) -> Iterator[bytes]:
+def _pieces(body: Sequence[bytes | bytearray | memoryview]) -> Iterator[memoryview]:
+    for part in body:
+        view = memoryview(part)
+        for at in range(0, len(view), PIECE_BYTES):
+            yield view[at : at + PIECE_BYTES]
+
+
+def _paced(response: urllib3.BaseHTTPResponse, due_s: float, peer: str) -> Iterator[bytes]:
     """Yield the body as it comes, and give up once it is later than its size excuses."""
-    for piece in response.iter_raw():
+    while piece := response.read1(PIECE_BYTES, decode_content=False):
         yield piece
         due_s += len(piece) / MIN_BYTES_PER_S
         if time.monotonic() > due_s:

@@ -9,13 +9,10 @@ at another. Time and nonce make a signature good once.
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 import time
 from collections.abc import Callable
 from typing import Protocol
-
-import httpx2
 
 COMPONENTS = ("@method", "@path", "@query", "content-digest")
 LABEL = "fedanomaly"
@@ -54,11 +51,6 @@ class RequestSigner:
         # What is covered is the same in every request, so the text is ready but for time and nonce; the
         # library would serialise it anew each time, for as long as a batch of events takes to be scored.
         self._params = params_of(signer.public_key.hex(), tag_of(federation))
-
-    def sign(self, request: httpx2.Request) -> None:
-        """Add digest and signature to a request whose body is in memory."""
-        digest = hashlib.sha256(request.read()).digest()
-        request.headers.update(self.headers(request.method, request.url.raw_path, digest))
 
     def headers(self, method: str, target: bytes, digest: bytes) -> dict[str, str]:
         """Return the header lines that make a request a signed one.

@@ -24,6 +24,7 @@ from fedanomaly.protocol.messages import Hello, RosterAccept
 from fedanomaly.transport import CoordinatorClient, Patience, RequestSigner
 from fedanomaly.transport.http import Http
 from fedanomaly.transport.wire import PART_BYTES
+from tests.signing import sign
 from tests.unit.cli.conftest import environment, fedanomaly
 from tests.unit.coordinator.web import Web, sha256
 
@@ -120,7 +121,7 @@ class Federation:
         path = f"/v1/blobs/{hashlib.sha256(data).hexdigest()}/parts/{number}?size={len(data)}"
         part = data[number * PART_BYTES : (number + 1) * PART_BYTES]
         request = httpx2.Request("PUT", self.url + path, content=part)
-        RequestSigner(identity, self.home.federation).sign(request)
+        sign(RequestSigner(identity, self.home.federation), request)
         lines = (name + b": " + value + b"\r\n" for name, value in request.headers.raw)
         return f"PUT {path} HTTP/1.1\r\n".encode() + b"".join(lines) + b"\r\n"
 

@@ -31,7 +31,7 @@ class Web:
     def __call__(self, method, path, *, content=b"", sign=True, change=lambda request: None, **options):
         request = self._http.build_request(method, path, content=content, **options)
         if self._signer and sign:
-            self._signer.sign(request)
+            sign(self._signer, request)
         change(request)
         return self._http.send(request)
 

@@ -22,6 +22,7 @@ from fedanomaly.scoring.server import Server
 from fedanomaly.scoring.wire import FrameHead
 from fedanomaly.transport import RequestSigner, serving
 from fedanomaly.types import Circuit
+from tests.signing import sign
 from tests.unit.coordinator.conftest import ONE_TRY, Identity, free_port, plain_logs, until
 
 __all__ = ["plain_logs"]
@@ -78,7 +79,7 @@ class Service:
 
     def signed(self, method, path, body=b"", identity=None) -> httpx2.Request:
         request = httpx2.Request(method, self.url + path, content=body)
-        RequestSigner(identity or self.north, FEDERATION).sign(request)
+        sign(RequestSigner(identity or self.north, FEDERATION), request)
         return request
 
     def ask(self, request) -> httpx2.Response:

@@ -18,6 +18,7 @@ from fedanomaly.errors import UnauthenticatedError, UnavailableError
 from fedanomaly.transport import RequestSigner
 from fedanomaly.transport.signing import COMPONENTS, LABEL, tag_of
 from fedanomaly.transport.verification import MAX_AGE_S, MAX_SKEW_S, RequestVerifier
+from tests.signing import sign
 
 NOW_S = 1_800_000_000.0
 FEDERATION = b"f" * 32
@@ -44,7 +45,7 @@ def verifier(identity, clock):
 
 def signed(identity, *, method="PUT", url=URL, body=b"hello", federation=FEDERATION, at=NOW_S):
     request = httpx2.Request(method, url, content=body)
-    RequestSigner(identity, federation, lambda: at).sign(request)
+    sign(RequestSigner(identity, federation, lambda: at), request)
     return request
 
 
@@ -96,7 +97,7 @@ TARGETS = st.text(st.sampled_from("abcXYZ019-._~/=&+ é"), max_size=30)
 def test_it_is_signed_as_the_library_signs(identity, method, target, body, at):
     """Byte for byte, with the nonce that was drawn."""
     ours, theirs = (httpx2.Request(method, f"http://127.0.0.1:7400/v1/{target}", content=body) for _ in range(2))
-    RequestSigner(identity, FEDERATION, lambda: at).sign(ours)
+    sign(RequestSigner(identity, FEDERATION, lambda: at), ours)
     (nonce,) = re.findall(r'nonce="([^"]*)"', ours.headers["signature-input"])
     sign_by_library(identity, theirs, created=int(at), nonce=nonce)
     assert dict(ours.headers) == dict(theirs.headers)
