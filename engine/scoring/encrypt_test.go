@@ -99,6 +99,31 @@ func TestAllSetsEncryptToTheSameBits(t *testing.T) {
 	}
 }
 
+func TestNothingOfABatchIsLeft(t *testing.T) {
+	random := rand.New(rand.NewPCG(13, 2))
+	_, tenant := pair(t, draw(random, Quadratic, 11, 2), kernel.Best())
+	p := tenant.preset
+	for set := kernel.Portable; set <= kernel.Best(); set++ {
+		c := newEncryptor(p, set)
+		s, out := c.newScratch(11), make([]uint32, tenant.BatchWords())
+		if _, err := c.encrypt(readings(random, 11*Events), 11, tenant.public, stream.New(stream.Fresh()), s, out); err != nil {
+			t.Fatal(err)
+		}
+		s.wipe()
+		left := slices.ContainsFunc(s.keys, func(key stream.Key) bool { return key != stream.Key{} })
+		for range len(s.tiles) {
+			b := <-s.tiles
+			left = left || slices.ContainsFunc(b.random, func(v uint64) bool { return v != 0 })
+		}
+		for i := range tile {
+			left = left || slices.ContainsFunc(s.whole[i], func(v int64) bool { return v != 0 })
+		}
+		if left {
+			t.Errorf("%v: keys, noise or coefficients are left", set)
+		}
+	}
+}
+
 func BenchmarkSets(b *testing.B) {
 	random := rand.New(rand.NewPCG(11, 2))
 	p, err := presetOf(Quadratic)

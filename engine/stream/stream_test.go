@@ -79,6 +79,20 @@ func TestWordsAreOneStream(t *testing.T) {
 }
 
 // Our ternary sampler is independent and uniform; Lattigo's default is not.
+func TestRestartIsAnotherStreamAndWipeLeavesNothing(t *testing.T) {
+	key, other := Fresh(), Fresh()
+	s := New(other)
+	s.Word()
+	s.Restart(key)
+	if want := New(key); s.Key() != want.Key() || s.Word() != want.Word() {
+		t.Error("another stream than that of the key")
+	}
+	s.Wipe()
+	if s.buf != ([4096]byte{}) || s.ctr != nil {
+		t.Error("something is left")
+	}
+}
+
 func TestTernaryIsIndependent(t *testing.T) {
 	const n, repeats = 8192, 30
 	primes := []uint64{1<<55 - 311295, 97}
