@@ -47,13 +47,24 @@ INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int
         }
 }
 
-// Signed residues of `rows` rows at 16 points.
+INLINE const char *FN(fetch)(const char *line, const char *end, long most) {
+    for (; most > 0 && line < end; most--, line += 64) __builtin_prefetch(line);
+    return line;
+}
+
+// Signed residues of `rows` rows at 16 points. `lines` cache lines from `ahead` on are fetched meanwhile, a few before
+// each tile: more at a time would wait for each other, and everything for them.
 KERNEL void FN(block)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
-                      double q, int32_t *y) {
+                      double q, int32_t *y, const void *ahead, long lines) {
+    const int tiles = 16 / TILE_POINTS * (rows / TILE_ROWS);
+    const long each = tiles ? (lines + tiles - 1) / tiles : 0;
+    const char *const end = (const char *)ahead + 64 * lines, *line = FN(fetch)(ahead, end, tiles ? 0 : lines);
     for (int half = 0; half < 16; half += TILE_POINTS) {
         int j = 0;
-        for (; j + TILE_ROWS <= rows; j += TILE_ROWS)
+        for (; j + TILE_ROWS <= rows; j += TILE_ROWS) {
+            line = FN(fetch)(line, end, each);
             FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, TILE_ROWS);
+        }
         for (; j + 2 <= rows; j += 2)
             FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, 2);
         for (; j < rows; j++)
@@ -80,7 +91,8 @@ KERNEL void FN(linear)(int limbs, int points, int features, int rows, const doub
         for (int b = 0; b < blocks; b++) {
             const long at = (long)l * blocks + b;
             const double *first = bias ? bias + ((b < blocks / 2 ? 0 : limbs) + l) * (long)rows : 0;
-            FN(block)(x + at * features * 16, features, rows, weights, rows, first, primes[l], y + at * rows * 16);
+            FN(block)(x + at * features * 16, features, rows, weights, rows, first, primes[l], y + at * rows * 16,
+                      0, 0);
         }
 }
 
@@ -98,22 +110,17 @@ KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const do
             const uint32_t *x = c0 + at * features * 16, *xm = c0 + mirror * features * 16;
             const double q = primes[l];
             // The mirrored blocks come in falling order, which no prefetcher foresees.
-            if (b + 3 < blocks / 2)
-                for (int i = 0; i < features; i++) {
-                    __builtin_prefetch(x + (3L * features + i) * 16);
-                    __builtin_prefetch(xm - (3L * features - i) * 16);
-                }
-            if (b + 3 < blocks / 2)
-                for (int j = 0; j < rows; j++) {
-                    __builtin_prefetch(fixed + ((at + 3) * rows + j) * 16);
-                    __builtin_prefetch(fixed + ((mirror - 3) * rows + j) * 16);
-                }
+            const long ahead = b + 2 < blocks / 2 ? 2 : 0, lines = ahead ? features : 0;
             above |= FN(above)(x, features * 16, q) | FN(above)(xm, features * 16, q);
             for (int g = 0; g < rows; g += GROUP) {
                 const int count = rows - g < GROUP ? rows - g : GROUP;
                 const double *low = bias + (long)l * rows + g, *high = low + (long)limbs * rows;
-                FN(block)(x, features, count, weights + g, rows, low, q, here);
-                FN(block)(xm, features, count, weights + g, rows, high, q, there);
+                FN(block)(x, features, count, weights + g, rows, low, q, here, x + ahead * features * 16, g ? 0 : lines);
+                FN(block)(xm, features, count, weights + g, rows, high, q, there, xm - ahead * features * 16, g ? 0 : lines);
+                for (int j = 0; ahead && j < count; j++) {
+                    __builtin_prefetch(fixed + ((at + ahead) * rows + g + j) * 16);
+                    __builtin_prefetch(fixed + ((mirror - ahead) * rows + g + j) * 16);
+                }
                 for (int j = 0; j < count * 16; j += 16) FN(turn)(here + j, turned[0] + j), FN(turn)(there + j, turned[1] + j);
                 const int32_t *z = fixed + (at * rows + g) * 16, *zm = fixed + (mirror * rows + g) * 16;
                 const int first = g == 0;
