@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx2
 import numpy as np
+import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console, Group
 from rich.live import Live
@@ -194,8 +194,8 @@ def service_for(tenant: Identity) -> Iterator[str]:
 def healthy(url: str) -> bool:
     """Tell whether a service answers."""
     try:
-        return httpx2.get(url, trust_env=False, timeout=5).is_success
-    except httpx2.HTTPError:
+        return urllib3.request("GET", url, timeout=5, retries=False).status == 200
+    except urllib3.exceptions.HTTPError:
         return False
 
 

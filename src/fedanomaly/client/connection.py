@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-import httpx2
 import msgspec
+import urllib3
 
 from fedanomaly import errors
 from fedanomaly.errors import ConfigError, FedAnomalyError, ProtocolError, UnavailableError
 
 TIMEOUT_S = 60.0
+KEPT_CONNECTIONS = 20
+"""So many threads may ask at once before one of them opens a connection for its request alone."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -29,19 +32,24 @@ class Connection:
     ------
     ConfigError
         If the address is not on this machine: the token would go out in plain text.
+        If the token cannot stand in a header.
     """
 
     def __init__(self, url: str, *, token: str) -> None:
-        host = httpx2.URL(url).host
+        parts = urlsplit(url)
+        host = parts.hostname or ""
         if host not in LOOPBACK:
             raise ConfigError(f"{host} is not this machine", hint="a node's API answers on 127.0.0.1 only")
+        if not (token.isascii() and token.isprintable()):
+            # http.client would refuse it as well, with the token in its error's text.
+            raise ConfigError("the token is not one line of text", hint="give it without the line break of its file")
         self.url = url.rstrip("/")
-        self._http = httpx2.Client(
-            base_url=self.url,
-            headers={"authorization": f"Bearer {token}"},
-            timeout=TIMEOUT_S,
-            trust_env=False,  # a proxy has no business between two processes of one machine
-        )
+        self._base = parts.path.rstrip("/")
+        self._headers = {"authorization": f"Bearer {token}"}
+        kind = urllib3.HTTPSConnectionPool if parts.scheme == "https" else urllib3.HTTPConnectionPool
+        # It reaches the host that was checked, whatever a path says; and it asks no proxy of the environment, which
+        # has no business between two processes of one machine.
+        self._http = kind(host, parts.port, timeout=TIMEOUT_S, maxsize=KEPT_CONNECTIONS, retries=False)
 
     def close(self) -> None:
         """Close the connection."""
@@ -74,15 +82,16 @@ class Connection:
         FedAnomalyError
             The error that it answered with.
         """
-        headers = {"content-type": kind} if kind else {}
+        target = f"{self._base}{path}?{urlencode(params)}" if params else self._base + path
+        headers = {**self._headers, "content-type": kind} if kind else self._headers
         try:
-            answer = self._http.request(method, path, params=params, content=content, headers=headers)
-        except httpx2.TransportError as error:
+            answer = self._http.urlopen(method, target, body=content, headers=headers, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
             raise UnavailableError(
                 f"the node at {self.url} does not answer ({type(error).__name__})", hint="run: fedanomaly node run"
             ) from None
-        if answer.is_success:
-            return answer.content
+        if 200 <= answer.status < 300:
+            return answer.data
         raise _error_of(answer)
 
     def __repr__(self) -> str:
@@ -96,11 +105,11 @@ class _Failure(msgspec.Struct):
     retry_after_s: float | None = None
 
 
-def _error_of(answer: httpx2.Response) -> FedAnomalyError:
+def _error_of(answer: urllib3.BaseHTTPResponse) -> FedAnomalyError:
     try:
-        failure = msgspec.json.decode(answer.content, type=_Failure)
+        failure = msgspec.json.decode(answer.data, type=_Failure)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ProtocolError(f"HTTP status {answer.status_code}", hint="is this the address of a node?")
+        return ProtocolError(f"HTTP status {answer.status}", hint="is this the address of a node?")
     kind = _by_code().get(failure.code, FedAnomalyError)
     if issubclass(kind, UnavailableError):
         return kind(failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s or 1.0)

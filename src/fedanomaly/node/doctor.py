@@ -191,7 +191,7 @@ def _way(home: Home, membership: Membership) -> Generator[Check, None, bool]:
     if response is None:
         return False
     yield checks.clock(response.headers.get("date"), bound_s=MAX_SKEW_S)
-    check = _who(response.content, membership)
+    check = _who(response.data, membership)
     yield check
     return check.level == "ok"
 

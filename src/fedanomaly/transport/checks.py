@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-import httpx2
+import urllib3
 
 from fedanomaly import __version__
 from fedanomaly.errors import FedAnomalyError
 from fedanomaly.fhe import ABI_VERSION
 from fedanomaly.transport.certificates import read_certificate
 from fedanomaly.transport.connection import is_loopback
+from fedanomaly.transport.proxies import pools_through, proxy_of
 from fedanomaly.transport.wire import API_VERSION
 from fedanomaly.types.canonical import VERSION
 
@@ -224,16 +225,18 @@ def database(name: str, path: Path) -> Check:
     return ok(name, f"{path.name}: every page is in order")
 
 
-def answer_of(url: str, path: str, *, trust: ssl.SSLContext | None) -> tuple[Check, httpx2.Response | None]:
+def answer_of(url: str, path: str, *, trust: ssl.SSLContext | None) -> tuple[Check, urllib3.BaseHTTPResponse | None]:
     """Check that a service answers an unsigned request, and return what it answers."""
-    loopback = is_loopback(urlsplit(url).hostname or "")
     try:
-        response = httpx2.get(
-            url + path, verify=trust or True, trust_env=not loopback, timeout=CONNECT_TIMEOUT_S, follow_redirects=False
-        )
-    except httpx2.HTTPError as error:
+        # A proxy of the environment has no business between two processes of one machine.
+        proxy = None if is_loopback(urlsplit(url).hostname or "") else proxy_of(url)
+        with pools_through(proxy, trust=trust) as http:
+            response = http.request("GET", url + path, timeout=CONNECT_TIMEOUT_S, retries=False, redirect=False)
+    except FedAnomalyError as error:
+        return failed("HTTP", error), None
+    except urllib3.exceptions.HTTPError as error:
         return fail("HTTP", f"{type(error).__name__}: {error}", "does another program listen there?"), None
-    if not response.is_success:
+    if not 200 <= response.status < 300:
         step = "is this the service's URL, and does a proxy in between pass everything on?"
-        return fail("HTTP", f"GET {path}: status {response.status_code}", step), None
-    return ok("HTTP", f"GET {path}: status {response.status_code}"), response
+        return fail("HTTP", f"GET {path}: status {response.status}", step), None
+    return ok("HTTP", f"GET {path}: status {response.status}"), response

@@ -36,6 +36,8 @@ class Scripted(BaseHTTPRequestHandler):
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
+        if status == 302:
+            self.send_header("location", "http://node.example/v1/status")
         self.end_headers()
         self.wfile.write(body)
 
@@ -181,8 +183,42 @@ def test_a_token_never_leaves_this_machine(url):
         Client(url, token="t")
 
 
+def test_a_token_follows_no_redirect(scripted):
+    server, client = scripted
+    server.answers = [(302, b"")]
+
+    with pytest.raises(ProtocolError, match="302"):
+        client.status()
+
+
+def test_a_token_passes_no_proxy(scripted, monkeypatch):
+    server, client = scripted
+    server.answers = [(200, b"[]")]
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+
+    assert client.jobs() == []
+
+
 def test_the_token_is_not_shown():
     assert repr(Client("http://127.0.0.1:7420", token="secret")) == "<Client of http://127.0.0.1:7420>"
+
+
+@pytest.mark.parametrize("token", ["secret\n", "secret\r\nx: y", "sécret"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(token):
+    with pytest.raises(ConfigError, match="one line") as caught:
+        Client("http://127.0.0.1:7420", token=token)
+
+    assert "cret" not in str(caught.value)
+
+
+def test_a_closed_client_says_that_it_does_not_ask(scripted):
+    _, client = scripted
+    client.close()
+
+    with pytest.raises(UnavailableError, match="ClosedPoolError"):
+        client.status()
 
 
 def test_a_job_that_is_not_in_the_log_yet_is_waiting(scripted):

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-HEAVY = ("numpy", "scipy", "sklearn", "pyarrow", "cffi", "fastapi", "sqlalchemy", "httpx2", "typer")
+HEAVY = ("numpy", "scipy", "sklearn", "pyarrow", "cffi", "fastapi", "sqlalchemy", "urllib3", "typer")
 
 
 def loaded_by(statement: str) -> set[str]:

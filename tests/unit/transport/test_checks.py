@@ -101,6 +101,34 @@ def test_a_server_that_speaks_no_tls_fails_at_tls():
     assert found == {"name": "ok", "connection": "ok", "TLS": "fail"}
 
 
+def test_an_answer_is_told_and_given(scripted):
+    scripted.answers = [(204, b"", ("date", "today"))]
+
+    check, response = checks.answer_of(scripted.url, "/health", trust=None)
+
+    assert (check.level, check.found) == ("ok", "GET /health: status 204")
+    assert response is not None
+    assert response.headers.get_all("Date")[-1] == "today"
+
+
+def test_a_redirect_is_told_and_not_followed(scripted):
+    scripted.answers = [(302, b"", ("location", "/elsewhere"))]
+
+    check, response = checks.answer_of(scripted.url, "/health", trust=None)
+
+    assert (check.level, check.found, response) == ("fail", "GET /health: status 302", None)
+    assert len(scripted.asked) == 1
+
+
+def test_what_speaks_no_http_is_said(scripted):
+    scripted.answers = [None]
+
+    check, response = checks.answer_of(scripted.url, "/health", trust=None)
+
+    assert (check.level, response) == ("fail", None)
+    assert "ProtocolError" in check.found
+
+
 def test_a_damaged_database_is_found(tmp_path):
     path = tmp_path / "db"
     with closing(sqlite3.connect(path)) as database:
