@@ -16,7 +16,7 @@ import numpy as np
 
 from fedanomaly.errors import CapacityError, ConfigError, CryptoError, RangeError, WrongAnswerError
 from fedanomaly.fhe.hidden import HiddenShape
-from fedanomaly.fhe.model_key import ModelKey, encrypt_model
+from fedanomaly.fhe.model_key import ModelKey, encrypt_model, hidden_shape
 from fedanomaly.fhe.scoring import READING_NOISE, READING_SCALE
 from fedanomaly.scoring import canaries
 from fedanomaly.scoring.bounds import DEVIATIONS
@@ -27,6 +27,25 @@ from fedanomaly.types import Circuit, Floats
 
 FORM_NORM = 8.0 * (1.0 - 1e-9)
 """What the weights of a form add up to when they are encrypted: as much as fits at the engine's finest scale, 2^26."""
+
+
+def shape_of(circuit: Circuit) -> HiddenShape:
+    """Return the shape that a circuit has when it is hidden.
+
+    Raises
+    ------
+    ConfigError
+        If it is of a kind that cannot be.
+    CapacityError
+        If it has too many weights.
+    """
+    if circuit.kind not in ("linear", "quadratic"):
+        raise ConfigError(
+            f"a model with a {circuit.kind} circuit cannot be hidden: nothing but forms is computed on encrypted "
+            "weights",
+            hint="score without hiding it, if the service may have the model in the clear, or on this machine",
+        )
+    return hidden_shape(circuit.features, len(circuit.bias))
 
 
 class HiddenModel:
@@ -50,12 +69,7 @@ class HiddenModel:
     """
 
     def __init__(self, circuit: Circuit, service: Exchange, n_canaries: int) -> None:
-        if circuit.kind not in ("linear", "quadratic"):
-            raise ConfigError(
-                f"a model with a {circuit.kind} circuit cannot be hidden: nothing but forms is computed on encrypted "
-                "weights",
-                hint="score without hiding it, if the service may have the model in the clear, or on this machine",
-            )
+        shape_of(circuit)
         self._circuit = circuit
         self._service = service
         self._n_canaries = n_canaries

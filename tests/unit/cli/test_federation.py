@@ -9,7 +9,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from fedanomaly.cli.output import size_text
 from fedanomaly.cli.running import running_node
+from fedanomaly.scoring import rehearsal
 from fedanomaly.scoring.config import ScoringConfig
 from fedanomaly.scoring.home import init_home
 from fedanomaly.scoring.release import read_release
@@ -128,19 +130,48 @@ def test_a_model_tells_whether_it_scores_on_ciphertexts(fedanomaly, home):
     told = json.loads(fedanomaly("models", "show", "payments", "--home", home, "--json").stdout)
     assert (told["encrypted"] is None) == (told["why_not"] is not None)
     assert (told["why_not"] or "quadratic circuit") in said
+    assert (told["hidden"] is None) == (told["why_not_hidden"] is not None)
     refused = fedanomaly("models", "--home", home, "show", "payments", code=2).stderr
     assert "put --home behind show" in " ".join(refused.split())
+
+
+def test_a_model_without_a_circuit_says_so_once(fedanomaly, home):
+    fedanomaly("train", "payments", "--detector", "hbos", "--model", "tables", "--home", home)
+    said = fedanomaly("models", "show", "tables", "--home", home).stdout
+    told = json.loads(fedanomaly("models", "show", "tables", "--home", home, "--json").stdout)
+    assert (told["encrypted"], told["hidden"]) == (None, None)
+    assert told["why_not"] == told["why_not_hidden"]
+    assert said.splitlines()[1:] == [f"on ciphertexts: no. {told['why_not']}"]
 
 
 def test_a_model_of_polynomials_tells_how_far_they_are_off(fedanomaly, home):
     params = ["--param", "polynomial=true", "--param", "n_projections=5"]
     fedanomaly("train", "payments", "--detector", "loda", "--model", "curves", *params, "--home", home)
     said = fedanomaly("models", "show", "curves", "--home", home).stdout
-    told = json.loads(fedanomaly("models", "show", "curves", "--home", home, "--json").stdout)["encrypted"]
+    shown = json.loads(fedanomaly("models", "show", "curves", "--home", home, "--json").stdout)
+    told = shown["encrypted"]
+    assert shown["hidden"] is None
+    assert f"with the model hidden: no. {shown['why_not_hidden']}" in said
+    assert "polynomial circuit cannot be hidden" in said
     assert "polynomial circuit, 5 forms" in said
     assert f"polynomial off by {told['approximation_error']:.2f} from" in said
     assert told["kind"] == "polynomial"
     assert 0 < told["approximation_error"] < 5
+
+
+def test_a_model_tells_what_hiding_it_costs(fedanomaly, home, monkeypatch):
+    fedanomaly("train", "payments", "--detector", "pca", "--model", "costly", "--home", home)
+    said = fedanomaly("models", "show", "costly", "--home", home).stdout
+    told = json.loads(fedanomaly("models", "show", "costly", "--home", home, "--json").stdout)
+    hidden = told["hidden"]
+    assert told["why_not_hidden"] is None
+    assert f"with the model hidden: {hidden['forms']} forms come back for each event" in said
+    assert f"{hidden['bytes_up_per_event']:.0f} up and {hidden['bytes_down_per_event']:.0f} down" in said
+    assert f"before them {size_text(hidden['model_bytes'])} of model up" in said
+    assert "measured" not in said
+    monkeypatch.setattr(rehearsal, "HIDDEN_WEIGHTS", 1)
+    said = fedanomaly("models", "show", "costly", "--home", home).stdout
+    assert "measured   on its first 1 forms, and scaled up" in said
 
 
 def test_a_service_scores_rows_that_it_does_not_see(fedanomaly, home, rows, scoring):
