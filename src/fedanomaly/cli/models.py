@@ -81,8 +81,8 @@ def show(
     """Show one model, and what it takes to score with it on ciphertexts.
 
     A batch of made-up events is encrypted, scored and decrypted here, so errors
-    and speeds are those of this model on one core of this machine; first with the
-    model in the clear at the service, then with an encrypted one (score --hide-model).
+    and speeds are those of this model on one core of this machine: with the model
+    in the clear at the service, and hidden from it (score --hide-model).
 
     [bold]Example[/bold]
 

@@ -68,8 +68,8 @@ def score(
 
     With --encrypted the rows of FILE do, encrypted under keys that exist for one
     batch each: the service sees neither rows nor scores. What it answers is
-    checked on events drawn at random. With --hide-model it gets the model encrypted
-    too, which costs more and is sent anew by every call.
+    checked on events drawn at random. With --hide-model it gets the model
+    encrypted too, which costs more and is sent anew by every call.
 
     Labels serve evaluation only: 0 is normal, anything else an anomaly.
 
