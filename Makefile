@@ -86,11 +86,11 @@ sanitize: setup
 large: setup
 	@FEDANOMALY_LARGE_ROWS=$(ROWS) .venv/bin/python -m pytest -q tests/bad_input/test_large.py
 
-#: make three-hosts  coordinator and three nodes on hosts of their own (network namespaces), by the how-to as written
+#: make three-hosts  coordinator, three nodes and a scoring service on hosts of their own (network namespaces), by the how-to as written
 three-hosts: setup
 	@.venv/bin/python -m scripts.three_hosts
 
-#: make check-install  the steps of deploy/Containerfile without a container engine; both services as another user
+#: make check-install  the steps of deploy/Containerfile without a container engine; all services as another user
 check-install: setup
 	@.venv/bin/python scripts/check_install.py
 

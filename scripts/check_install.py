@@ -1,12 +1,13 @@
 """The steps of deploy/Containerfile, without a container engine; `make check-install`.
 
-Builds the wheel in isolation, installs it into a fresh environment, and runs both
-services of it as another user (as root only; else as oneself): health check, refused
-second process, SIGTERM.
+Builds the wheel in isolation, installs it into a fresh environment, and runs the three
+services of it as another user (as root only; else as oneself): health check, scores on
+ciphertexts with the model seen and hidden, SIGTERM.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -14,12 +15,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
 DEADLINE_S = 60
+SCORES = """
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import fedanomaly as fa
+from fedanomaly.node.home import Home
+
+home, passphrase = Home(Path(os.environ["FEDANOMALY_HOME"])), os.environ["FEDANOMALY_PASSPHRASE"]
+rows = np.random.default_rng(0).normal(size=(5_000, 6))
+detector = fa.detectors.Mahalanobis().fit(rows)
+for hide_model in (False, True):
+    asked = {"identity": home.unlock(passphrase), "federation": home.membership.federation, "hide_model": hide_model}
+    with fa.EncryptedScorer(detector, sys.argv[1], **asked) as scorer:
+        scored = scorer.score(rows)
+    assert np.allclose(scored.scores, detector.anomaly_scores(rows), rtol=5e-4, atol=5e-4)
+    assert scored.local == 0
+"""
 
 
 def run(*command: str | Path, **options: Any) -> str:  # noqa: ANN401 - those of subprocess.run
@@ -53,7 +75,7 @@ def install(folder: Path) -> Path:
     locked = ("--constraint", ROOT / "requirements/dev.txt")
     source = folder / "src"  # what the Containerfile copies, and nothing else
     for name in ("requirements", "engine", "src"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "*.h", "__pycache__"))
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("libfedanomaly.*", "__pycache__"))
     (source / "scripts").mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "scripts/build_engine.py"):
         shutil.copy(ROOT / name, source / name)
@@ -65,63 +87,104 @@ def install(folder: Path) -> Path:
     return folder / "venv/bin"
 
 
+@dataclass(frozen=True)
+class Installation:
+    """An installation, used by somebody who owns nothing of it.
+
+    Parameters
+    ----------
+    commands : Path
+        The folder of its commands.
+    state : Path
+        Where the homes of its services lie, each in a folder of the service's name.
+    """
+
+    commands: Path
+    state: Path
+
+    def environment(self, service: str) -> dict[str, str]:
+        """Return the variables of a service."""
+        return {
+            "PATH": f"{self.commands}:/usr/bin:/bin",
+            "HOME": str(self.state),
+            "FEDANOMALY_HOME": str(self.state / service),
+            "FEDANOMALY_PASSPHRASE": "a long passphrase for a check",
+            "FEDANOMALY_NODE_API_PORT": "0",
+        }
+
+    def run(self, service: str, *arguments: str, program: str = "fedanomaly") -> str:
+        """Run a command on the home of a service; returns what it printed."""
+        command = (self.commands / program, *arguments)
+        return run(*command, env=self.environment(service), cwd=self.state, **another_user())
+
+    def start(self, service: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a service and wait until it is healthy; it must not be called so before."""
+        if self.healthy(service):
+            raise SystemExit(f"the {service} is called healthy before it runs")
+        command = [self.commands / "fedanomaly", service, "run", *arguments]
+        process = subprocess.Popen(
+            command, env=self.environment(service), cwd=self.state, stderr=subprocess.DEVNULL, **another_user()
+        )
+        deadline = time.monotonic() + DEADLINE_S
+        while not self.healthy(service):
+            if time.monotonic() > deadline or process.poll() is not None:
+                process.kill()
+                raise SystemExit(f"the {service} did not become healthy")
+            time.sleep(0.2)
+        print(f"{service}: healthy")
+        return process
+
+    def end(self, service: str, process: subprocess.Popen[bytes]) -> None:
+        """End a service in good order."""
+        process.terminate()
+        if process.wait(DEADLINE_S):
+            raise SystemExit(f"the {service} ended with {process.returncode} after SIGTERM")
+        if self.healthy(service):
+            raise SystemExit(f"the {service} is called healthy after its end")
+        print(f"{service}: ended in order")
+
+    def healthy(self, service: str) -> bool:
+        """Ask as a container's health check does."""
+        command = [self.commands / "python", ROOT / "deploy/healthcheck.py"]
+        options = {"env": self.environment(service), "cwd": self.state, **another_user()}
+        return not subprocess.run(command, stderr=subprocess.DEVNULL, check=False, **options).returncode
+
+
 def check_services(commands: Path, folder: Path) -> None:
-    """Run coordinator and node of an installation, as a user who owns nothing of it."""
+    """Run coordinator, node and scoring service of an installation, and score."""
     state = folder / "state"
     state.mkdir(mode=0o700)
-    user = another_user()
-    if user:
+    if another_user():
         os.chown(state, NOBODY, NOBODY)
+    here, port, scoring_port = Installation(commands, state), free_port(), free_port()
+    here.run("coordinator", "coordinator", "init", "--name", "check", "--members", "3",
+             "--listen", f"127.0.0.1:{port}", "--tls-name", "localhost")  # fmt: skip
+    invitation = here.run("coordinator", "coordinator", "invite", "north").strip()
+    here.run("node", "node", "init")
+    running = {}
+    try:
+        running["coordinator"] = here.start("coordinator")
+        federation = json.loads(here.run("node", "node", "enrol", invitation, "--json"))["federation"]
+        running["node"] = here.start("node")
+        identity = json.loads(here.run("node", "node", "status", "--json"))["identity"]
+        address = f"127.0.0.1:{scoring_port}"
+        here.run("scoring", "scoring", "init", "scoring", "--federation", federation, "--listen", address)
+        here.run("scoring", "scoring", "add-tenant", "scoring", "north", identity)
+        running["scoring"] = here.start("scoring", "scoring")
+        here.run("node", "-c", SCORES, f"http://{address}", program="python")
+        print("scoring: scores are right, with the model seen and with it hidden")
+        for service in ("scoring", "node", "coordinator"):
+            here.end(service, running[service])
+    finally:
+        for process in running.values():
+            process.kill()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        "PATH": f"{commands}:/usr/bin:/bin",
-        "HOME": str(state),
-        "FEDANOMALY_PASSPHRASE": "a long passphrase for a check",
-        "FEDANOMALY_NODE_API_PORT": "0",
-    }
-    homes = {service: {**environment, "FEDANOMALY_HOME": str(state / service)} for service in ("coordinator", "node")}
-    cli = commands / "fedanomaly"
-    run(cli, "coordinator", "init", "--name", "check", "--members", "3", "--listen", f"127.0.0.1:{port}",
-        "--tls-name", "localhost", env=homes["coordinator"], cwd=state, **user)  # fmt: skip
-    invitation = run(cli, "coordinator", "invite", "north", env=homes["coordinator"], cwd=state, **user).strip()
-    run(cli, "node", "init", env=homes["node"], cwd=state, **user)
-
-    def healthy(service: str) -> bool:
-        command = [commands / "python", ROOT / "deploy/healthcheck.py"]
-        return not subprocess.run(
-            command, env=homes[service], cwd=state, stderr=subprocess.DEVNULL, check=False, **user
-        ).returncode
-
-    running = []
-    try:
-        for service in ("coordinator", "node"):
-            if healthy(service):
-                raise SystemExit(f"the {service} is called healthy before it runs")
-            if service == "node":
-                run(cli, "node", "enrol", invitation, env=homes["node"], cwd=state, **user)
-            running.append(
-                subprocess.Popen(
-                    [cli, service, "run"], env=homes[service], cwd=state, stderr=subprocess.DEVNULL, **user
-                )
-            )
-            deadline = time.monotonic() + DEADLINE_S
-            while not healthy(service):
-                if time.monotonic() > deadline or running[-1].poll() is not None:
-                    raise SystemExit(f"the {service} did not become healthy")
-                time.sleep(0.2)
-            print(f"{service}: healthy")
-        for service, process in (("node", running[1]), ("coordinator", running[0])):
-            process.terminate()
-            if process.wait(DEADLINE_S):
-                raise SystemExit(f"the {service} ended with {process.returncode} after SIGTERM")
-            if healthy(service):
-                raise SystemExit(f"the {service} is called healthy after its end")
-            print(f"{service}: ended in order")
-    finally:
-        for process in running:
-            process.kill()
+        return probe.getsockname()[1]
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ def _free(every: list[Described]) -> str:
 def _part(about: Described) -> list[str]:
     rows = ["| parameter | default | allowed | free | meaning |", "|---|---|---|---|---|", *map(_row, about.parameters)]
     paragraphs = [about.title, about.idea, about.fails, f"Cost: {about.cost[:1].lower()}{about.cost[1:]}"]
-    paragraphs.append(f"On ciphertexts: {'no, ' + about.why_no_circuit if about.why_no_circuit else 'yes'}.")
+    paragraphs.append(f"On ciphertexts: {about.on_ciphertexts}.")
     return [f"## {about.name}", *paragraphs, "\n".join(rows), f"Source: {about.sources}"]
 
 

@@ -1,4 +1,4 @@
-"""`python -m scripts.three_hosts`: coordinator and three organisations on hosts of their own.
+"""`python -m scripts.three_hosts`: coordinator, three organisations and a scoring service on hosts of their own.
 
 Fences of the page name the host: ``console coordinator``; ``members`` and
 ``everywhere`` stand for several. ``<!-- carried: north:file east:file -->`` is a
@@ -21,7 +21,8 @@ from scripts.three_hosts.hosts import ROOT, Host, enter, has_users, make_hosts
 
 PAGE = ROOT / "docs/how-to/run-across-three-machines.md"
 MEMBERS = ("north", "east", "west")
-GROUPS = {"members": MEMBERS, "everywhere": ("coordinator", *MEMBERS)}
+HOSTS = ("coordinator", *MEMBERS, "scoring")
+GROUPS = {"members": MEMBERS, "everywhere": HOSTS}
 _STEP = re.compile(
     r"^(?:<!-- not run: (?P<reason>[^\n]+?) -->\n+)?```console ?(?P<where>\w*)\n(?P<code>.*?)^```$"
     r"|^<!-- carried: (?P<carried>[^\n]+?) -->$",
@@ -68,7 +69,7 @@ def carry(files: str, hosts: dict[str, Host]) -> None:
 def main() -> None:
     """Make the hosts, run the page."""
     since = time.monotonic()
-    hosts = make_hosts(("coordinator", *MEMBERS))
+    hosts = make_hosts(HOSTS)
     subprocess.run([sys.executable, "-c", TABLES, *(str(hosts[name].desk) for name in MEMBERS)], check=True)
     text = PAGE.read_text(encoding="utf-8")
     ran = 0

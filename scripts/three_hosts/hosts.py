@@ -20,7 +20,7 @@ STAND_INS = ("sudo", "systemctl", "journalctl")
 # In a user namespace there is one user alone: nothing to make, nothing to give files to.
 WITHOUT_USERS = ("useradd", "install")
 OWN = ("etc", "opt", "run", "var/lib")
-COORDINATOR_NAME = "coordinator.fraud-watch.example"
+DOMAIN = "fraud-watch.example"
 COMMAND_TIMEOUT_S = 120
 
 
@@ -79,7 +79,7 @@ class Host:
 
 
 def make_hosts(names: tuple[str, ...]) -> dict[str, Host]:
-    """Make the hosts and the network between them; the first one is the coordinator.
+    """Make the hosts and the network between them; each knows the names of all.
 
     Returns
     -------
@@ -94,6 +94,7 @@ def make_hosts(names: tuple[str, ...]) -> dict[str, Host]:
     work = Path(tempfile.mkdtemp(prefix="three-hosts-", dir="/tmp"))
     work.chmod(0o755)
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(work))
+    known = "".join(f"10.77.0.{number} {name}.{DOMAIN}\n" for number, name in enumerate(names, start=1))
     hosts = {}
     for number, name in enumerate(names, start=1):
         _run("ip", "netns", "add", name)
@@ -102,17 +103,17 @@ def make_hosts(names: tuple[str, ...]) -> dict[str, Host]:
         for words in (["link", "set", "lo", "up"], ["link", "set", "eth0", "up"],
                       ["address", "add", f"10.77.0.{number}/24", "dev", "eth0"]):  # fmt: skip
             _run("ip", "-n", name, *words)
-        hosts[name] = _host(name, work / name, kept)
+        hosts[name] = _host(name, work / name, kept, known)
     return hosts
 
 
-def _host(name: str, folder: Path, kept: list[Path]) -> Host:
+def _host(name: str, folder: Path, kept: list[Path], known: str) -> Host:
     for part in ("bin", "desk", *OWN):
         (folder / part).mkdir(parents=True)
     copy = ["cp", "-a", "/etc/.", folder / "etc"]  # what this user may not read stays away
     subprocess.run(copy, stderr=subprocess.DEVNULL, check=False)
     with (folder / "etc/hosts").open("a") as file:
-        file.write(f"\n10.77.0.1 {COORDINATOR_NAME}\n")
+        file.write(f"\n{known}")
     for command in (*STAND_INS, *(() if has_users() else WITHOUT_USERS)):
         (folder / "bin" / command).symlink_to(Path(__file__).parent / "stand_ins.py")
     (folder / "desk/fedanomaly").symlink_to(ROOT)

@@ -54,6 +54,8 @@ class Described:
         The references.
     why_no_circuit : str
         Why the score is not computed on ciphertexts; empty where it is.
+    circuit_with : str
+        A setting with which it is, where by default it is not; else empty.
     parameters : tuple of Parameter
         In the order of the docstring.
     """
@@ -66,7 +68,15 @@ class Described:
     cost: str
     sources: str
     why_no_circuit: str
+    circuit_with: str
     parameters: tuple[Parameter, ...]
+
+    @property
+    def on_ciphertexts(self) -> str:
+        """Whether the score is computed on ciphertexts, and with what."""
+        if self.circuit_with:
+            return f"only with {self.circuit_with}; else {self.why_no_circuit}, which is not computed there"
+        return f"no: {self.why_no_circuit}" if self.why_no_circuit else "yes"
 
 
 def described(kind: type[Detector]) -> Described:
@@ -83,6 +93,7 @@ def described(kind: type[Detector]) -> Described:
         cost=_paragraph(paragraphs, _COST),
         sources=_line(_section(text, "References")),
         why_no_circuit=kind.why_no_circuit,
+        circuit_with=kind.circuit_with,
         parameters=tuple(_parameters(kind, _section(text, "Parameters"))),
     )
 

@@ -89,7 +89,7 @@ def show(name: NameOf, as_json: Json = False) -> None:
     for head, text in (("idea", about.idea), ("fails", about.fails), ("cost", about.cost), ("source", about.sources)):
         if text:
             done(f"\n{head:<8}{text}")
-    done(f"\non ciphertexts: {f'no: {about.why_no_circuit}' if about.why_no_circuit else 'yes'}")
+    done(f"\non ciphertexts: {about.on_ciphertexts}")
     done("")
     rows = [
         (entry.name, json.dumps(entry.default), entry.allowed, "yes" if entry.free else "", entry.meaning)

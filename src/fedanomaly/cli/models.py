@@ -7,12 +7,20 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from fedanomaly.cli.options import NODE_HOME, Json, NodeHome, PassphraseFile
-from fedanomaly.cli.output import done, note, print_json, stdout, table
+from fedanomaly.cli.output import done, note, print_json, size_text, stdout, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fedanomaly.detectors import Detector
+    from fedanomaly.scoring.rehearsal import HiddenRehearsal, Rehearsal
+
+Told = TypeVar("Told")
 
 app = typer.Typer()
 
@@ -73,45 +81,76 @@ def show(
     """Show one model, and what it takes to score with it on ciphertexts.
 
     A batch of made-up events is encrypted, scored and decrypted here, so errors
-    and speeds are those of this model on one core of this machine.
+    and speeds are those of this model on one core of this machine: with the model
+    in the clear at the service, and hidden from it (score --hide-model).
 
     [bold]Example[/bold]
 
     $ fedanomaly models show payments
     """
     from fedanomaly.cli.opened import OpenedModels
-    from fedanomaly.errors import FedAnomalyError
     from fedanomaly.node.home import Home
-    from fedanomaly.scoring.rehearsal import rehearse
+    from fedanomaly.scoring.rehearsal import rehearse, rehearse_hidden
 
     model = OpenedModels(Home(home.expanduser()), passphrase_file).load(name, version)
-    try:
-        rehearsal, why_not = rehearse(model.detector), None
-    except FedAnomalyError as error:  # it has no circuit, or none that can be computed exactly
-        rehearsal, why_not = None, error.args[0]
+    encrypted, why_not = _told(rehearse, model.detector)
+    hidden, why_not_hidden = _told(rehearse_hidden, model.detector)
     if as_json:
-        encrypted = rehearsal and dataclasses.asdict(rehearsal)
-        print_json({"model": name, "version": model.lineage["version"], "encrypted": encrypted, "why_not": why_not})
+        print_json(
+            {
+                "model": name,
+                "version": model.lineage["version"],
+                "encrypted": encrypted and dataclasses.asdict(encrypted),
+                "why_not": why_not,
+                "hidden": hidden and dataclasses.asdict(hidden),
+                "why_not_hidden": why_not_hidden,
+            }
+        )
         return
     done(f"{name}, version {model.lineage['version']}: {model.detector.name}, {model.detector.n_features_in_} features")
-    if rehearsal is None:
-        done(f"on ciphertexts: no. {why_not}")
-        return
+    done(f"on ciphertexts: {f'no. {why_not}' if encrypted is None else _of_encrypted(encrypted)}")
+    if hidden or why_not_hidden != why_not:  # else it has no circuit, which was said already
+        done(f"with the model hidden: {f'no. {why_not_hidden}' if hidden is None else _of_hidden(hidden)}")
+
+
+def _told(rehearse: Callable[[Detector], Told], detector: Detector) -> tuple[Told | None, str | None]:
+    from fedanomaly.errors import FedAnomalyError
+
+    try:
+        return rehearse(detector), None
+    except FedAnomalyError as error:  # it has no circuit, or none that can be computed so
+        return None, error.args[0]
+
+
+def _of_encrypted(told: Rehearsal) -> str:
     approximation = ""
-    if (off := rehearsal.approximation_error) is not None:
+    if (off := told.approximation_error) is not None:
         approximation = (
             f"  polynomial off by {off:.2f} from minus the logarithm of density along a projection, root mean square\n"
         )
-    done(
-        f"on ciphertexts: {rehearsal.kind} circuit, {rehearsal.forms} forms of {rehearsal.features} readings, "
-        f"{rehearsal.outputs} outputs\n"
-        f"  precision  error of an output at most {rehearsal.max_relative_error:.1e}, "
-        f"{rehearsal.weight_bits} bits for weights\n"
+    return (
+        f"{told.kind} circuit, {told.forms} forms of {told.features} readings, {told.outputs} outputs\n"
+        f"  precision  error of an output at most {told.max_relative_error:.1e}, {told.weight_bits} bits for weights\n"
         f"{approximation}"
-        f"  bytes      {rehearsal.bytes_up_per_event:,.0f} up and {rehearsal.bytes_down_per_event:,.0f} down "
+        f"  bytes      {told.bytes_up_per_event:,.0f} up and {told.bytes_down_per_event:,.0f} down "
         "an event, in full batches\n"
-        f"  speed      service {rehearsal.service_events_per_s:,.0f}, tenant {rehearsal.tenant_events_per_s:,.0f} "
-        f"events a second on one core ({rehearsal.instructions})"
+        f"  speed      service {told.service_events_per_s:,.0f}, tenant {told.tenant_events_per_s:,.0f} "
+        f"events a second on one core ({told.instructions})"
+    )
+
+
+def _of_hidden(told: HiddenRehearsal) -> str:
+    measured = ""
+    if told.measured_forms < told.forms:
+        measured = f"  measured   on its first {told.measured_forms:,} forms, and scaled up\n"
+    return (
+        f"{told.forms:,} forms come back for each event, and outputs are made of them here\n"
+        f"{measured}"
+        f"  precision  error of an output at most {told.max_relative_error:.1e}\n"
+        f"  bytes      {told.bytes_up_per_event:,.0f} up and {told.bytes_down_per_event:,.0f} down "
+        f"an event, in full batches; before them {size_text(told.model_bytes)} of model up\n"
+        f"  speed      service {told.service_events_per_s:,.0f}, tenant {told.owner_events_per_s:,.0f} "
+        f"events a second on one core; before them {told.model_s:.1f} s for the model"
     )
 
 

@@ -50,12 +50,17 @@ class Remote:
         return scored.scores
 
     def facts(self) -> dict[str, int]:
-        """Return batches, bytes, rows scored here, and rows too near the threshold to tell."""
-        return dict(self._facts)
+        """Return batches, bytes, rows scored here, and rows too near the threshold to tell.
+
+        `hidden_model_bytes` is the size of the encrypted model, which went up once; 0: it was not hidden.
+        """
+        return {**self._facts, "hidden_model_bytes": self._scorer.hidden_model_bytes}
 
 
 @contextmanager
-def asked(detector: Detector, url: str, ca_file: Path | None, home: Home, passphrase: str) -> Iterator[Remote]:
+def asked(
+    detector: Detector, url: str, ca_file: Path | None, home: Home, passphrase: str, *, hide_model: bool
+) -> Iterator[Remote]:
     """Ask a scoring service under a node's identity; a terminal shows how far it is.
 
     Parameters
@@ -70,15 +75,18 @@ def asked(detector: Detector, url: str, ca_file: Path | None, home: Home, passph
         Of the node.
     passphrase : str
         Of its keystore.
+    hide_model : bool
+        Whether the service gets the model encrypted.
 
     Raises
     ------
     ConfigError
-        If the node is in no federation, or the detector has no circuit.
+        If the node is in no federation, or the detector has no circuit, or none that can be hidden.
     """
     with (
         exchange_of(home, home.unlock(passphrase), url, ca_file) as exchange,
         # Rows come in parts, of a file that may be long: nobody knows how many there are.
         shown(None, events=None, batches=LONG) as advance,
+        EncryptedScorer(detector, exchange, retry_for_s=RETRY_FOR_S, hide_model=hide_model) as scorer,
     ):
-        yield Remote(EncryptedScorer(detector, exchange, retry_for_s=RETRY_FOR_S), advance)
+        yield Remote(scorer, advance)

@@ -57,6 +57,9 @@ def score(
     service_ca: Annotated[
         Path | None, typer.Option("--service-ca", help="PEM file of certificates that vouch for the service.")
     ] = None,
+    hide_model: Annotated[
+        bool, typer.Option("--hide-model", help="With --encrypted: the service does not see the model either.")
+    ] = False,
     home: NodeHome = NODE_HOME,
     passphrase_file: PassphraseFile = None,
     as_json: Json = False,
@@ -65,7 +68,8 @@ def score(
 
     With --encrypted the rows of FILE do, encrypted under keys that exist for one
     batch each: the service sees neither rows nor scores. What it answers is
-    checked on events drawn at random.
+    checked on events drawn at random. With --hide-model it gets the model
+    encrypted too, which costs more and is sent anew by every call.
 
     Labels serve evaluation only: 0 is normal, anything else an anomaly.
 
@@ -79,20 +83,25 @@ def score(
     $ fedanomaly score payments november.csv --history october.csv
     $ fedanomaly score payments --evaluate
     $ fedanomaly score payments nov.csv --encrypted --service https://a.example
+    $ fedanomaly score payments nov.csv --encrypted --hide-model
     """
     from fedanomaly.cli.opened import OpenedModels
     from fedanomaly.node.home import Home
 
     found = Home(home.expanduser())
-    if encrypted and service is None:
-        service, service_ca = found.policy_file.score_remotely or None, service_ca or found.scoring_authority
-    _check_options(file, label, history, service, evaluate=evaluate, encrypted=encrypted)
+    if encrypted:
+        policy = found.policy_file
+        hide_model = hide_model or policy.score_remotely_hide_model
+        if service is None:
+            service, service_ca = policy.score_remotely or None, service_ca or found.scoring_authority
+    _check_options(file, label, history, service, evaluate=evaluate, encrypted=encrypted, hide_model=hide_model)
     opened = OpenedModels(found, passphrase_file).load(model, version)
     facts = None
     if service is not None and file is not None:
         from fedanomaly.cli.remote import asked
 
-        with asked(opened.detector, service, service_ca, found, passphrase_of(passphrase_file)) as remote:
+        passphrase = passphrase_of(passphrase_file)
+        with asked(opened.detector, service, service_ca, found, passphrase, hide_model=hide_model) as remote:
             scored = _of_file(opened, file, label, history, remote.scores)
             facts = remote.facts()
     elif file is not None:
@@ -125,7 +134,14 @@ def score(
 
 
 def _check_options(
-    file: Path | None, label: str | None, history: Path | None, service: str | None, *, evaluate: bool, encrypted: bool
+    file: Path | None,
+    label: str | None,
+    history: Path | None,
+    service: str | None,
+    *,
+    evaluate: bool,
+    encrypted: bool,
+    hide_model: bool,
 ) -> None:
     from fedanomaly.errors import ConfigError
 
@@ -141,6 +157,10 @@ def _check_options(
         )
     if service is not None and not encrypted:
         raise ConfigError("--service serves --encrypted", hint="add --encrypted, or leave the service out")
+    if hide_model and not encrypted:
+        raise ConfigError(
+            "--hide-model serves --encrypted", hint="add --encrypted; without it the model stays on this machine"
+        )
 
 
 def _of_file(
@@ -226,6 +246,8 @@ def _show(told: dict[str, Any]) -> None:
             f"{size_text(remote['bytes_down'])} down; {remote['uncertain']:,} rows too near the threshold to tell, "
             f"{remote['local']:,} scored here"
         )
+        if size := remote["hidden_model_bytes"]:
+            done(f"hidden     the model went up encrypted too, {size_text(size)}")
     if "evaluation" in told:
         found = told["evaluation"]
         done(

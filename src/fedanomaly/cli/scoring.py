@@ -56,7 +56,7 @@ def init(
     if not host or not port.isdecimal():
         raise ConfigError("--listen is an address and a port, such as 127.0.0.1:7430")
     if not federation:
-        raise ConfigError("--federation is missing", hint="fedanomaly node status shows it")
+        raise ConfigError("--federation is missing", hint="a member reads it off: fedanomaly models release prints it")
     files = [str(Path(file).resolve()) if file else "" for file in (tls_certificate, tls_key)]
     config = ScoringConfig(
         federation=federation,

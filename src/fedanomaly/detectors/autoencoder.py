@@ -110,7 +110,8 @@ class Autoencoder(Detector):
 
     name = "autoencoder"
     version = 1
-    why_no_circuit = "its score cuts projections and rounds their squares; with polynomial=true it does not"
+    why_no_circuit = "its score cuts projections and rounds their squares"
+    circuit_with = "polynomial=true"
     free = Detector.free | {"polynomial"}
     most_features = 2_000
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

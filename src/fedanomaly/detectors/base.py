@@ -61,6 +61,8 @@ class Detector(Scoring, metaclass=ABCMeta):
     """Parameters that say how to read opened sums, not what to sum: `resettled` changes them."""
     why_no_circuit: ClassVar[str] = "its author has given no circuit"
     """Why the score is not computed on ciphertexts; empty where it is."""
+    circuit_with: ClassVar[str] = ""
+    """A setting, NAME=VALUE, with which it is, where by default it is not."""
     most_features: ClassVar[int] = 10_000
     """More columns are refused: the sums, or the arithmetic on them, would be too large."""
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -103,6 +105,11 @@ class Detector(Scoring, metaclass=ABCMeta):
         """
         check_is_fitted(self, "state_")
         if not isinstance(self._scorer, EncryptableScorer):
+            if self.circuit_with:
+                raise ConfigError(
+                    f"{self.name} scores on ciphertexts only with {self.circuit_with}; else {self.why_no_circuit}",
+                    hint=f"train with --param {self.circuit_with}; in Python, resettled changes a trained one",
+                )
             raise ConfigError(
                 f"{self.name} does not score on ciphertexts: {self.why_no_circuit}",
                 hint="ciphertexts can be added and multiplied; mahalanobis, pca or gaussian_mixture need no more",

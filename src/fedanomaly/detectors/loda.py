@@ -88,7 +88,8 @@ class Loda(Detector):
 
     name = "loda"
     version = 1
-    why_no_circuit = "its score reads densities of projections in tables; with polynomial=true it does not"
+    why_no_circuit = "its score reads densities of projections in tables"
+    circuit_with = "polynomial=true"
     free = Detector.free | {"polynomial"}
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **Detector._parameter_constraints,  # noqa: SLF001 - scikit-learn's way to inherit them

@@ -53,6 +53,25 @@ class ModelKey(Encryptor[HiddenShape]):
         return f"<ModelKey, {self.shape.features} features, {self.shape.forms} forms>"
 
 
+def hidden_shape(features: int, forms: int) -> HiddenShape:
+    """Return the shape of an encrypted model.
+
+    Raises
+    ------
+    CapacityError
+        If there are too many weights.
+    """
+    shape = HiddenShape(features, forms)
+    try:
+        _ = shape.model_bytes
+    except ConfigError:
+        raise CapacityError(
+            f"a model of {forms} forms of {features} weights is too large to be encrypted",
+            hint="a detector with fewer components, or on fewer columns, has fewer",
+        ) from None
+    return shape
+
+
 def encrypt_model(weights: Floats) -> tuple[EncryptedModel, ModelKey]:
     """Encrypt the weights of affine forms under fresh secrets.
 
@@ -81,14 +100,8 @@ def encrypt_model(weights: Floats) -> tuple[EncryptedModel, ModelKey]:
         raise ShapeError(f"weights have a row for each form and a column for each feature, not shape {weights.shape}")
     rows = np.ascontiguousarray(weights, dtype=np.float64)
     forms, features = rows.shape
-    shape = HiddenShape(features, forms)
-    try:
-        size = shape.model_bytes
-    except ConfigError:
-        raise CapacityError(
-            f"a model of {forms} forms of {features} weights is too large to be encrypted",
-            hint="a detector with fewer components, or on fewer columns, has fewer",
-        ) from None
+    shape = hidden_shape(features, forms)
+    size = shape.model_bytes
     words, seed, out = bytearray(size), bytearray(32), ffi.new("int64_t[2]")
     try:
         call(

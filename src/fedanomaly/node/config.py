@@ -98,6 +98,12 @@ class PolicyFile(_FileSettings):
         "compute the model. If not, that is an error.",
     )
 
+    score_remotely_hide_model: bool = Field(
+        default=False,
+        description="Whether scoring services get models encrypted, so that they learn no weights; for `fedanomaly "
+        "score --encrypted` too, whichever it asks. A model that cannot be hidden is one that they cannot compute.",
+    )
+
     def policy(self) -> Policy:
         """Return the checked policy.
 

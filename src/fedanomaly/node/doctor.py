@@ -161,7 +161,8 @@ def _scoring_service(home: Home, keystore: Keystore | None) -> Iterator[Check]:
     """Ask the scoring service of the policy, if there is one, what this node may score with."""
     name = "scoring service"
     try:
-        url = home.policy_file.score_remotely
+        policy = home.policy_file
+        url = policy.score_remotely
         if not url:
             return
         if keystore is None:
@@ -172,7 +173,11 @@ def _scoring_service(home: Home, keystore: Keystore | None) -> Iterator[Check]:
     except FedAnomalyError as error:
         yield failed(name, error, "does it run, and is this node's identity among the tenants of scoring.toml?")
     else:
-        yield ok(name, f"{url} takes this node's requests; it has {len(models)} models for it")
+        told = f"{url} takes this node's requests; it has {len(models)} models for it"
+        if policy.score_remotely_hide_model:
+            # Whether it takes any shows only in an upload, and that might push out another.
+            told += "; models are sent encrypted, for which its max_uploads_per_tenant must not be 0"
+        yield ok(name, told)
 
 
 def _way(home: Home, membership: Membership) -> Generator[Check, None, bool]:

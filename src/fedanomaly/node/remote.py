@@ -62,12 +62,16 @@ class RemoteScoring:
         Told of every failure.
     or_here : bool
         Whether rows that it cannot score may be scored here.
+    hide_model : bool
+        Whether it gets models encrypted. After a wrong score the spent scorer stays,
+        and every call for its model fails: a new upload would be a new try.
     """
 
-    def __init__(self, exchange: HttpExchange, feed: Feed, *, or_here: bool) -> None:
+    def __init__(self, exchange: HttpExchange, feed: Feed, *, or_here: bool, hide_model: bool) -> None:
         self._exchange = exchange
         self._feed = feed
         self._or_here = or_here
+        self._hide_model = hide_model
         self._scorers: OrderedDict[str, EncryptedScorer] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -78,7 +82,7 @@ class RemoteScoring:
         if not policy.score_remotely:
             return None
         exchange = exchange_of(home, keystore, policy.score_remotely, home.scoring_authority)
-        return cls(exchange, feed, or_here=policy.score_remotely_or_here)
+        return cls(exchange, feed, or_here=policy.score_remotely_or_here, hide_model=policy.score_remotely_hide_model)
 
     def score(self, lineage: Lineage, detector: Detector, rows: Floats) -> Scored | None:
         """Return the scores of encoded rows.
@@ -100,7 +104,7 @@ class RemoteScoring:
         Raises
         ------
         ConfigError, CapacityError
-            If the model is not scored on ciphertexts.
+            If the model is not scored on ciphertexts, or cannot be hidden where it must be.
         UnavailableError
             If the service does not answer.
         WrongAnswerError
@@ -115,17 +119,21 @@ class RemoteScoring:
             raise
 
     def close(self) -> None:
-        """End the conversation; a call under way fails."""
+        """End the conversation and forget the secrets of hidden models; a call under way fails."""
         self._exchange.close()
+        with self._lock:
+            for scorer in self._scorers.values():
+                scorer.close()
 
     def _scorer(self, request: str, detector: Detector) -> EncryptedScorer:
         from fedanomaly.scoring import EncryptedScorer  # noqa: PLC0415 - scikit-learn only when it scores
 
         with self._lock:
             scorer = self._scorers.pop(request, None) or EncryptedScorer(
-                detector, self._exchange, retry_for_s=RETRY_FOR_S
+                detector, self._exchange, retry_for_s=RETRY_FOR_S, hide_model=self._hide_model
             )
             self._scorers[request] = scorer
             if len(self._scorers) > MAX_MODELS:
+                # Not closed: a call may use it. Its secrets end with the last one.
                 self._scorers.popitem(last=False)
             return scorer

@@ -47,4 +47,8 @@ score_remotely_ca = ""
 
 # Whether rows are scored here while that service is away or cannot compute the model. If not, that is an error.
 score_remotely_or_here = false
+
+# Whether scoring services get models encrypted, so that they learn no weights. What cannot be hidden (models that
+# score by polynomials) they cannot compute. Holds for `fedanomaly score --encrypted` too.
+score_remotely_hide_model = false
 """

@@ -14,18 +14,38 @@ from typing import NoReturn
 
 import numpy as np
 
-from fedanomaly.errors import ConfigError, CryptoError, RangeError, WrongAnswerError
+from fedanomaly.errors import CapacityError, ConfigError, CryptoError, RangeError, WrongAnswerError
 from fedanomaly.fhe.hidden import HiddenShape
-from fedanomaly.fhe.model_key import ModelKey, encrypt_model
+from fedanomaly.fhe.model_key import ModelKey, encrypt_model, hidden_shape
 from fedanomaly.fhe.scoring import READING_NOISE, READING_SCALE
 from fedanomaly.scoring import canaries
 from fedanomaly.scoring.bounds import DEVIATIONS
+from fedanomaly.scoring.config import MIB
 from fedanomaly.scoring.in_process import Exchange
 from fedanomaly.scoring.wire import ID_BYTES
 from fedanomaly.types import Circuit, Floats
 
 FORM_NORM = 8.0 * (1.0 - 1e-9)
 """What the weights of a form add up to when they are encrypted: as much as fits at the engine's finest scale, 2^26."""
+
+
+def shape_of(circuit: Circuit) -> HiddenShape:
+    """Return the shape that a circuit has when it is hidden.
+
+    Raises
+    ------
+    ConfigError
+        If it is of a kind that cannot be.
+    CapacityError
+        If it has too many weights.
+    """
+    if circuit.kind not in ("linear", "quadratic"):
+        raise ConfigError(
+            f"a model with a {circuit.kind} circuit cannot be hidden: nothing but forms is computed on encrypted "
+            "weights",
+            hint="score without hiding it, if the service may have the model in the clear, or on this machine",
+        )
+    return hidden_shape(circuit.features, len(circuit.bias))
 
 
 class HiddenModel:
@@ -49,8 +69,7 @@ class HiddenModel:
     """
 
     def __init__(self, circuit: Circuit, service: Exchange, n_canaries: int) -> None:
-        if circuit.kind not in ("linear", "quadratic"):
-            raise ConfigError(f"a {circuit.kind} model cannot be encrypted", hint="score with hide_model=False")
+        shape_of(circuit)
         self._circuit = circuit
         self._service = service
         self._n_canaries = n_canaries
@@ -63,8 +82,20 @@ class HiddenModel:
         self.upload()
 
     def upload(self) -> None:
-        """Give the service the encrypted model; the same ciphertext again tells it nothing new."""
-        self._service.upload(self._model)
+        """Give the service the encrypted model; the same ciphertext again tells it nothing new.
+
+        Raises
+        ------
+        CapacityError
+            If the service takes none, or none so large.
+        """
+        try:
+            self._service.upload(self._model)
+        except CapacityError:
+            raise CapacityError(
+                f"the service does not take this encrypted model of {self.shape.model_bytes / MIB:.1f} MiB",
+                hint="max_upload_mib and max_uploads_per_tenant in its scoring.toml say what it takes of a tenant",
+            ) from None
 
     @property
     def shape(self) -> HiddenShape:

@@ -12,8 +12,14 @@ from fedanomaly.detectors import Detector
 from fedanomaly.detectors.projections import Polynomials
 from fedanomaly.fhe.scoring import Instructions, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
+from fedanomaly.scoring.canaries import CANARIES
+from fedanomaly.scoring.hidden import HiddenModel, shape_of
+from fedanomaly.scoring.in_process import InProcess
+from fedanomaly.types import Circuit
 
 REPETITIONS = 5
+HIDDEN_WEIGHTS = 2_048
+"""So many are encrypted in a fraction of a second, into 64 MiB. What a larger model takes, follows from them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,40 @@ class Rehearsal:
     service_events_per_s: float
     tenant_events_per_s: float
     instructions: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenRehearsal:
+    """The same with a model that the service does not see.
+
+    Parameters
+    ----------
+    forms : int
+        Of the circuit; all of them come back for every event.
+    model_bytes : int
+        Of the encrypted model, which goes up once for each scorer.
+    model_s : float
+        Seconds to encrypt it here and to make it ready at the service, without the way between them.
+    max_relative_error : float
+        As in `Rehearsal`.
+    bytes_up_per_event, bytes_down_per_event : float
+        With full batches.
+    service_events_per_s, owner_events_per_s : float
+        On one core of this machine; the owner encrypts, decrypts, checks, and makes outputs of forms.
+    measured_forms : int
+        Of a large model only the first forms are measured. Bytes are those of all;
+        times are scaled up to all; the error is that of outputs of these forms alone.
+    """
+
+    forms: int
+    model_bytes: int
+    model_s: float
+    max_relative_error: float
+    bytes_up_per_event: float
+    bytes_down_per_event: float
+    service_events_per_s: float
+    owner_events_per_s: float
+    measured_forms: int
 
 
 def rehearse(detector: Detector) -> Rehearsal:
@@ -103,3 +143,71 @@ def rehearse(detector: Detector) -> Rehearsal:
         tenant_events_per_s=shape.events / tenants,
         instructions=Instructions.best().name.lower(),
     )
+
+
+def rehearse_hidden(detector: Detector) -> HiddenRehearsal:
+    """Score made-up events of a fitted detector on ciphertexts, its model encrypted too.
+
+    Raises
+    ------
+    ConfigError
+        If the detector has no circuit, or one that cannot be hidden.
+    CapacityError
+        If its model is too large to be encrypted.
+    """
+    circuit, _ = detector.encryptable().circuit().balanced()
+    shape, forms = shape_of(circuit), len(circuit.bias)
+    part = _first_forms(circuit, min(forms, max(1, HIDDEN_WEIGHTS // circuit.features)))
+    measured = len(part.bias)
+    readings = np.random.default_rng(0).normal(size=(shape.events, part.features))
+    wanted, outputs, times, service = part.evaluate(readings), np.empty(0), [], _Watched()
+    begun = time.perf_counter()
+    model = HiddenModel(part, service, CANARIES)
+    model_s = time.perf_counter() - begun
+    try:
+        for _ in range(REPETITIONS):
+            begun = time.perf_counter()
+            outputs, _ = model.score(readings)
+            ended = time.perf_counter()
+            # Encrypting knows no forms. The service sums over the readings for every form, and once for all of them.
+            times.append(
+                (
+                    (service.ended - service.begun) * (forms + 1) / (measured + 1),
+                    service.begun - begun + (ended - service.ended) * forms / measured,
+                )
+            )
+    finally:
+        model.close()
+    ours, owners = (statistics.median(column) for column in zip(*times, strict=True))
+    return HiddenRehearsal(
+        forms=forms,
+        model_bytes=shape.model_bytes,
+        model_s=model_s * forms / measured,
+        max_relative_error=float(np.max(np.abs(outputs - wanted) / np.maximum(1.0, np.abs(wanted)))),
+        bytes_up_per_event=shape.batch_bytes / shape.events,
+        bytes_down_per_event=shape.answer_bytes / shape.events,
+        service_events_per_s=shape.events / ours,
+        owner_events_per_s=shape.events / owners,
+        measured_forms=measured,
+    )
+
+
+def _first_forms(circuit: Circuit, count: int) -> Circuit:
+    """Return the circuit of the first forms alone; its last output may have fewer than before."""
+    ends = np.minimum(np.cumsum(circuit.rows), count)
+    rows = np.diff(ends, prepend=0)
+    return Circuit(
+        circuit.kind, tuple(int(number) for number in rows if number), circuit.weights[:count], circuit.bias[:count]
+    )
+
+
+class _Watched(InProcess):
+    """A service that looks at the clock."""
+
+    begun = ended = 0.0
+
+    def answer(self, digest: bytes, batch: bytearray, batch_id: bytes) -> bytearray:
+        self.begun = time.perf_counter()
+        answer = super().answer(digest, batch, batch_id)
+        self.ended = time.perf_counter()
+        return answer

@@ -176,6 +176,11 @@ class EncryptedScorer:
         return self._sizes.events
 
     @property
+    def hidden_model_bytes(self) -> int:
+        """Size of the encrypted model, which the service gets before the first batch; 0: the model is not hidden."""
+        return self._hidden.shape.model_bytes if self._hidden else 0
+
+    @property
     def _sizes(self) -> Sizes:
         return self._hidden.shape if self._hidden else self._tenant.shape
 

@@ -61,6 +61,11 @@ def test_every_command_helps_with_an_example(fedanomaly, command):
     assert f"fedanomaly {command}" in said
 
 
+def test_a_scoring_service_without_a_federation_hears_where_its_identifier_stands(fedanomaly, tmp_path):
+    said = fedanomaly("scoring", "init", tmp_path / "scoring", code=1).stderr
+    assert "fedanomaly models release prints it" in said
+
+
 def test_a_schema_is_proposed_checked_and_agreed(fedanomaly, rows, tmp_path):
     said = fedanomaly("schema", "infer", rows, "--label", "fraud", "--drop", "note", "--out", "s.toml")
     assert "3 columns, 4 features" in said.stdout

@@ -70,6 +70,21 @@ def test_a_detector_is_shown_with_its_parameters(fedanomaly):
     assert "FA404" in fedanomaly("detectors", "show", "nothing", code=1).stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("kmeans", "on ciphertexts: yes"),
+        ("hbos", "on ciphertexts: no: its score looks up densities in histograms"),
+        ("loda", "on ciphertexts: only with polynomial=true; else its score reads densities of projections in tables"),
+        ("autoencoder", "on ciphertexts: only with polynomial=true; else its score cuts projections and rounds "),
+    ],
+)
+def test_a_detector_tells_with_what_it_is_scored_on_ciphertexts(fedanomaly, name, said):
+    assert said in fedanomaly("detectors", "show", name).stdout
+    told = json.loads(fedanomaly("detectors", "show", name, "--json").stdout)
+    assert (told["circuit_with"] == "polynomial=true") == ("only with" in said)
+
+
 @pytest.mark.usefixtures("somebody_else")
 def test_a_detector_of_another_package_is_listed_and_checked(fedanomaly):
     listed = {entry["name"]: entry for entry in json.loads(fedanomaly("detectors", "list", "--json").stdout)}

@@ -9,7 +9,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from fedanomaly.cli.output import size_text
 from fedanomaly.cli.running import running_node
+from fedanomaly.scoring import rehearsal
 from fedanomaly.scoring.config import ScoringConfig
 from fedanomaly.scoring.home import init_home
 from fedanomaly.scoring.release import read_release
@@ -27,6 +29,22 @@ def home(trained):
 def rows(tmp_path):
     pyarrow.csv.write_csv(payments(21, 400), tmp_path / "rows.csv")
     return tmp_path / "rows.csv"
+
+
+@pytest.fixture
+def scoring(trained, tmp_path):
+    """A service that runs, with the first node as its tenant."""
+    key = trained.home.unlock(PASSPHRASE).public_key
+    config = ScoringConfig(
+        federation=trained.home.membership.federation.hex(), listen_port=free_port(), tenants={"north": key.hex()}
+    )
+    with serve(Service(init_home(tmp_path / "scoring", config), None, None, None)) as service:
+        yield service
+
+
+def uploaded(scoring):
+    """Return what tenants sent to a service: who, and the model."""
+    return [(tenant, model) for tenant in scoring.held.tenants for model in scoring.held.uploads.of(tenant)]
 
 
 def test_training_shows_its_rounds_and_ends_with_a_model(fedanomaly, home):
@@ -112,39 +130,91 @@ def test_a_model_tells_whether_it_scores_on_ciphertexts(fedanomaly, home):
     told = json.loads(fedanomaly("models", "show", "payments", "--home", home, "--json").stdout)
     assert (told["encrypted"] is None) == (told["why_not"] is not None)
     assert (told["why_not"] or "quadratic circuit") in said
+    assert (told["hidden"] is None) == (told["why_not_hidden"] is not None)
     refused = fedanomaly("models", "--home", home, "show", "payments", code=2).stderr
     assert "put --home behind show" in " ".join(refused.split())
+
+
+def test_a_model_without_a_circuit_says_so_once(fedanomaly, home):
+    fedanomaly("train", "payments", "--detector", "hbos", "--model", "tables", "--home", home)
+    said = fedanomaly("models", "show", "tables", "--home", home).stdout
+    told = json.loads(fedanomaly("models", "show", "tables", "--home", home, "--json").stdout)
+    assert (told["encrypted"], told["hidden"]) == (None, None)
+    assert told["why_not"] == told["why_not_hidden"]
+    assert said.splitlines()[1:] == [f"on ciphertexts: no. {told['why_not']}"]
 
 
 def test_a_model_of_polynomials_tells_how_far_they_are_off(fedanomaly, home):
     params = ["--param", "polynomial=true", "--param", "n_projections=5"]
     fedanomaly("train", "payments", "--detector", "loda", "--model", "curves", *params, "--home", home)
     said = fedanomaly("models", "show", "curves", "--home", home).stdout
-    told = json.loads(fedanomaly("models", "show", "curves", "--home", home, "--json").stdout)["encrypted"]
+    shown = json.loads(fedanomaly("models", "show", "curves", "--home", home, "--json").stdout)
+    told = shown["encrypted"]
+    assert shown["hidden"] is None
+    assert f"with the model hidden: no. {shown['why_not_hidden']}" in said
+    assert "polynomial circuit cannot be hidden" in said
     assert "polynomial circuit, 5 forms" in said
     assert f"polynomial off by {told['approximation_error']:.2f} from" in said
     assert told["kind"] == "polynomial"
     assert 0 < told["approximation_error"] < 5
 
 
-def test_a_service_scores_rows_that_it_does_not_see(fedanomaly, trained, home, rows, tmp_path):
+def test_a_model_tells_what_hiding_it_costs(fedanomaly, home, monkeypatch):
+    fedanomaly("train", "payments", "--detector", "pca", "--model", "costly", "--home", home)
+    said = fedanomaly("models", "show", "costly", "--home", home).stdout
+    told = json.loads(fedanomaly("models", "show", "costly", "--home", home, "--json").stdout)
+    hidden = told["hidden"]
+    assert told["why_not_hidden"] is None
+    assert f"with the model hidden: {hidden['forms']} forms come back for each event" in said
+    assert f"{hidden['bytes_up_per_event']:.0f} up and {hidden['bytes_down_per_event']:.0f} down" in said
+    assert f"before them {size_text(hidden['model_bytes'])} of model up" in said
+    assert "measured" not in said
+    monkeypatch.setattr(rehearsal, "HIDDEN_WEIGHTS", 1)
+    said = fedanomaly("models", "show", "costly", "--home", home).stdout
+    assert "measured   on its first 1 forms, and scaled up" in said
+
+
+def test_a_service_scores_rows_that_it_does_not_see(fedanomaly, home, rows, scoring):
     fedanomaly("train", "payments", "--detector", "pca", "--model", "hidden", "--home", home)
-    key = trained.home.unlock(PASSPHRASE).public_key
-    config = ScoringConfig(
-        federation=trained.home.membership.federation.hex(), listen_port=free_port(), tenants={"north": key.hex()}
-    )
-    made = init_home(tmp_path / "scoring", config)
-    with serve(Service(made, None, None, None)):
-        asked = ["score", "hidden", rows, "--encrypted", "--service", config.origin, "--home", home]
-        told = json.loads(fedanomaly(*asked, "--json").stdout)
-        said = fedanomaly(*asked, "--evaluate", "--label", "fraud").stdout
-        named = {"FEDANOMALY_POLICY_SCORE_REMOTELY": config.origin}
-        by_policy = fedanomaly("score", "hidden", rows, "--encrypted", "--home", home, "--json", **named).stdout
+    asked = ["score", "hidden", rows, "--encrypted", "--service", scoring.url, "--home", home]
+    told = json.loads(fedanomaly(*asked, "--json").stdout)
+    said = fedanomaly(*asked, "--evaluate", "--label", "fraud").stdout
+    named = {"FEDANOMALY_POLICY_SCORE_REMOTELY": scoring.url}
+    by_policy = fedanomaly("score", "hidden", rows, "--encrypted", "--home", home, "--json", **named).stdout
     local = json.loads(fedanomaly("score", "hidden", rows, "--home", home, "--json").stdout)
     assert np.allclose(told["scores"], local["scores"], rtol=5e-4, atol=5e-4)
     assert np.allclose(json.loads(by_policy)["scores"], local["scores"], rtol=5e-4, atol=5e-4)
     assert told["encrypted"]["batches"] == json.loads(by_policy)["encrypted"]["batches"] == 1
     assert "encrypted  1 batches" in said
+
+
+def test_a_service_scores_with_a_model_that_it_does_not_see_either(fedanomaly, home, rows, scoring):
+    fedanomaly("train", "payments", "--detector", "pca", "--model", "unseen", "--home", home)
+    asked = ["score", "unseen", rows, "--encrypted", "--service", scoring.url, "--home", home]
+
+    told = json.loads(fedanomaly(*asked, "--hide-model", "--json").stdout)
+    said = fedanomaly(*asked, "--hide-model").stdout
+    by_policy = fedanomaly(*asked, FEDANOMALY_POLICY_SCORE_REMOTELY_HIDE_MODEL="true").stdout
+
+    assert {model.view(private=True).kind for _, model in uploaded(scoring)} == {"encrypted"}
+    local = json.loads(fedanomaly("score", "unseen", rows, "--home", home, "--json").stdout)
+    assert np.allclose(told["scores"], local["scores"], rtol=5e-4, atol=5e-4)
+    (shape,) = {model.shape for _, model in uploaded(scoring)}
+    assert told["encrypted"]["hidden_model_bytes"] == shape.model_bytes > 0
+    assert "hidden     the model went up encrypted too" in said
+    assert "hidden     the model went up encrypted too" in by_policy
+    seen = json.loads(fedanomaly(*asked, "--json").stdout)["encrypted"]
+    assert seen["hidden_model_bytes"] == 0
+
+
+def test_polynomials_are_not_hidden_and_the_next_step_is_told(fedanomaly, home, rows, scoring):
+    params = ["--param", "polynomial=true", "--param", "n_projections=5"]
+    fedanomaly("train", "payments", "--detector", "loda", "--model", "unhidden", *params, "--home", home)
+    asked = ["score", "unhidden", rows, "--encrypted", "--service", scoring.url, "--home", home]
+    said = " ".join(fedanomaly(*asked, "--hide-model", code=1).stderr.split())
+    assert "a model with a polynomial circuit cannot be hidden" in said
+    assert "score without hiding it" in said
+    assert uploaded(scoring) == []
 
 
 def test_a_released_model_is_for_all_tenants_of_a_service(fedanomaly, trained, home, tmp_path):
@@ -191,6 +261,11 @@ def test_what_cannot_be_released_leaves_no_file(fedanomaly, home, tmp_path, argu
 def test_encrypted_scoring_takes_a_service_and_a_file(fedanomaly, home, options):
     said = fedanomaly("score", "payments", *options, "--home", home, code=1).stderr
     assert re.search("takes --service and a FILE|serves --encrypted", said)
+
+
+def test_hiding_the_model_wants_a_service(fedanomaly, home, rows):
+    said = fedanomaly("score", "payments", rows, "--hide-model", "--home", home, code=1).stderr
+    assert "--hide-model serves --encrypted" in said
 
 
 def test_rows_are_scored_and_held_against_labels(fedanomaly, home, rows, tmp_path):

@@ -1,11 +1,14 @@
 """Every detector says what of it is computed on ciphertexts, or why nothing is."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
 from fedanomaly.detectors import from_params, registry
 from fedanomaly.detectors.rehearsal import sample, taught
+from fedanomaly.errors import ConfigError
 from fedanomaly.fhe.scoring import PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
 
@@ -30,6 +33,16 @@ def test_a_detector_has_a_circuit_or_a_reason(name):
     assert (circuit is None) == bool(detector.why_no_circuit)
     if circuit is not None:
         assert circuit.features == detector.n_features_in_
+
+
+@pytest.mark.parametrize("name", [name for name, kind in registry().items() if kind.circuit_with])
+def test_a_setting_that_brings_a_circuit_brings_it_and_an_error_names_it(name):
+    kind = registry()[name]
+    setting, value = kind.circuit_with.split("=")
+    assert taught(from_params(name, {setting: json.loads(value)}), sample()).circuit() is not None
+    with pytest.raises(ConfigError, match=f"only with {kind.circuit_with}; else its score") as caught:
+        taught(from_params(name), sample()).encryptable()
+    assert f"--param {kind.circuit_with}" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", WITH)

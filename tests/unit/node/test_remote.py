@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import httpx2
 import numpy as np
 import pytest
 
 from fedanomaly.client import Client
-from fedanomaly.errors import ConfigError, WrongAnswerError
+from fedanomaly.detectors import PCA, Loda
+from fedanomaly.errors import ConfigError, CryptoError, WrongAnswerError
+from fedanomaly.fhe.hidden import HiddenShape
 from fedanomaly.fhe.tenant import BatchKey
 from fedanomaly.node.doctor import examine
 from fedanomaly.node.home import Home, Membership
@@ -24,6 +28,9 @@ from tests.unit.coordinator.conftest import free_port
 from tests.unit.node.federation import PASSPHRASE, payments, until
 from tests.unit.node.test_api import score, stream_of
 from tests.unit.scoring.conftest import Service, serve
+
+ROWS = np.random.default_rng(0).normal(size=(500, 4))
+NAMES = {"name": "made-here", "request": "00"}
 
 
 @dataclass
@@ -74,12 +81,14 @@ def policy(trained, monkeypatch):
     """Set what the policy says; the running node takes it as at a start."""
     running, made = trained.services[0], []
 
-    def says(url, *, or_here=False, ca=""):
+    def says(url, *, or_here=False, hide_model=False, ca=""):
         monkeypatch.setenv("FEDANOMALY_POLICY_SCORE_REMOTELY", url)
         monkeypatch.setenv("FEDANOMALY_POLICY_SCORE_REMOTELY_CA", ca)
         monkeypatch.setenv("FEDANOMALY_POLICY_SCORE_REMOTELY_OR_HERE", str(or_here).lower())
+        monkeypatch.setenv("FEDANOMALY_POLICY_SCORE_REMOTELY_HIDE_MODEL", str(hide_model).lower())
         made.append(RemoteScoring.of(trained.homes[1], trained.keystores[1], running.feed))
         monkeypatch.setattr(running, "remote", made[-1])
+        return made[-1]
 
     yield says
     for remote in made:
@@ -150,6 +159,49 @@ def test_a_service_that_is_started_anew_is_asked_on(node, service, policy):
         assert np.allclose(told["scores"], node.local(rows), rtol=5e-4, atol=5e-4)
 
 
+def test_the_service_gets_hidden_models_where_the_policy_says_so(node, service, policy):
+    policy(service.url, hide_model=True)
+    rows = payments(9, 200)
+    with serve(service):
+        told = score(node.http, stream_of(rows), "hidden").json()
+        kept = service.held.uploads.of(node.keystore.public_key)
+    assert [type(model.shape) for model in kept] == [HiddenShape]
+    assert np.allclose(told["scores"], node.local(rows), rtol=5e-4, atol=5e-4)
+    assert (told["remote"], told["scored_here"]) == (True, 0)
+
+
+def test_what_must_be_hidden_and_cannot_be_is_not_sent_in_the_clear(service, policy):
+    curves, lineage, rows = Loda(n_projections=5, polynomial=True).fit(ROWS), SimpleNamespace(**NAMES), ROWS[:10]
+    with serve(service):
+        with pytest.raises(ConfigError, match="a polynomial circuit cannot be hidden"):
+            policy(service.url, hide_model=True).score(lineage, curves, rows)
+        assert policy(service.url, hide_model=True, or_here=True).score(lineage, curves, rows) is None
+        assert service.held.uploads.count == 0
+
+
+def test_a_service_that_lied_about_a_hidden_model_gets_it_no_second_time(node, service, policy, monkeypatch):
+    remote = policy(service.url, hide_model=True)
+    detector, lineage, honest = PCA(n_components=2).fit(ROWS), SimpleNamespace(**NAMES), BatchKey.decrypt
+    with serve(service):
+        with monkeypatch.context() as lying:
+            lying.setattr(BatchKey, "decrypt", lambda key, answer: honest(key, answer) + 1.0)
+            with pytest.raises(WrongAnswerError):
+                remote.score(lineage, detector, ROWS[:10])
+        with pytest.raises(WrongAnswerError):
+            remote.score(lineage, detector, ROWS[:10])
+        assert service.held.uploads.count == 1
+
+
+def test_secrets_of_hidden_models_end_with_the_node(node, service, policy):
+    remote = policy(service.url, hide_model=True)
+    with serve(service):
+        remote.score(SimpleNamespace(**NAMES), PCA(n_components=2).fit(ROWS), ROWS[:10])
+        (scorer,) = remote._scorers.values()
+        remote.close()
+    with pytest.raises(CryptoError):
+        scorer._hidden._key.encrypt(ROWS[:10])
+
+
 def test_a_setting_that_cannot_be_keeps_the_node_from_starting(trained, policy):
     with pytest.raises(ConfigError):
         policy("ftp://127.0.0.1")
@@ -159,9 +211,9 @@ def test_a_setting_that_cannot_be_keeps_the_node_from_starting(trained, policy):
 
 def test_only_so_many_models_are_kept_ready(trained, service, monkeypatch):
     made = []
-    monkeypatch.setattr("fedanomaly.scoring.EncryptedScorer", lambda *_any, **_more: made.append(1) or made[-1:])
+    monkeypatch.setattr("fedanomaly.scoring.EncryptedScorer", lambda *_any, **_more: made.append(Mock()) or made[-1])
     exchange = HttpExchange(service.url, trained.keystores[1], bytes(32))
-    remote = RemoteScoring(exchange, trained.services[0].feed, or_here=False)
+    remote = RemoteScoring(exchange, trained.services[0].feed, or_here=False, hide_model=False)
     for turn in (*range(MAX_MODELS), 0, MAX_MODELS, 0, 1):
         remote._scorer(str(turn), None)
     remote.close()
@@ -182,7 +234,10 @@ def test_a_doctor_asks_the_service(trained, service, policy):
     assert (found(home).level, "FA500" in found(home).found) == ("fail", True)
     with serve(service):
         assert found(home).level == "ok"
+        assert "encrypted" not in found(home).found
         assert "FA406" in found(other).found
+        policy(service.url, hide_model=True)
+        assert "models are sent encrypted" in found(home).found
 
 
 def test_a_node_starts_with_what_its_policy_says(home, passphrase, service):

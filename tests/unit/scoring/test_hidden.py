@@ -23,7 +23,7 @@ from fedanomaly.fhe.tenant import BatchKey
 from fedanomaly.scoring import EncryptedScorer, InProcess
 from fedanomaly.scoring.hidden import HiddenModel
 from fedanomaly.types import Circuit
-from tests.unit.scoring.conftest import circuit, readings
+from tests.unit.scoring.conftest import circuit, home_in, readings, serve
 from tests.unit.scoring.test_refusals import code_of, put
 
 RNG = np.random.default_rng(5)
@@ -255,6 +255,14 @@ def test_a_hidden_model_scores_remotely_as_locally(standing):
     assert (view.private, view.name, view.features, view.outputs, view.weight_bits) == (True, "", 4, shape.forms, 0)
     assert (view.batch_bytes, view.answer_bytes) == (shape.batch_bytes, shape.answer_bytes)
     assert "error" not in repr(lines)
+
+
+@pytest.mark.parametrize("settings", [{"max_uploads_per_tenant": 0}, {"max_upload_mib": 1}])
+def test_a_service_that_does_not_take_a_hidden_model_is_told_of_with_what_to_change(tmp_path, settings):
+    refused = pytest.raises(CapacityError, match=r"does not take this encrypted model of 1\.2 MiB")
+    with home_in(tmp_path, **settings) as service, serve(service), refused as caught:
+        HiddenModel(circuit(features=8, forms=5), service.exchange(), 8)
+    assert "max_upload_mib and max_uploads_per_tenant" in caught.value.hint
 
 
 def test_a_hidden_model_is_its_senders_alone(standing):
