@@ -105,3 +105,8 @@ send_400_response
 fit_predict
 predict_proba
 required
+
+# transport: what asyncio calls of a protocol, and urllib3 reads of its pools
+buffer_updated
+get_buffer
+pool_classes_by_scheme

@@ -14,18 +14,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import unquote, urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Self
+from urllib.parse import urlencode, urlsplit
 
 import stamina
 import urllib3
 from urllib3.connection import HTTPConnection
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from fedanomaly.errors import CertificateError, ConfigError, ProtocolError, UnavailableError
 from fedanomaly.transport.failures import error_of
 from fedanomaly.transport.invitations import check_origin
+from fedanomaly.transport.proxies import pools_through, proxy_of
 from fedanomaly.transport.signing import RequestSigner
 from fedanomaly.transport.trust import client_context, tls_failure
 
@@ -104,13 +104,10 @@ class Connection:
         self._signer = signer
         self._patience = patience
         self._live = _LiveConnections()
-        options: dict[str, Any] = {"maxsize": KEPT_CONNECTIONS}
-        if url.startswith(
-            "https://"
-        ):  # without TLS nobody needs to be trusted; reading the system's store takes a while
-            options["ssl_context"] = client_context(ca_file)
+        # Without TLS nobody needs to be trusted; reading the system's store would take a while.
+        trust = client_context(ca_file) if url.startswith("https://") else None
         # A proxy of the environment has no business between two processes of one machine.
-        self._http = _manager(None if loopback else _proxy_of(self._origin, self._host), options)
+        self._http = pools_through(None if loopback else proxy_of(url), trust=trust, kept=KEPT_CONNECTIONS)
         self._http.pool_classes_by_scheme = self._live.pools
 
     def __enter__(self) -> Self:
@@ -284,21 +281,6 @@ def _pool_of(kind: type[urllib3.HTTPConnectionPool], live: _LiveConnections) -> 
             live.add(self)
 
     return type(kind.__name__, (kind,), {"ConnectionCls": Known})
-
-
-def _manager(proxy: str | None, options: dict[str, Any]) -> urllib3.PoolManager:
-    if proxy is None:
-        return urllib3.PoolManager(**options)
-    url = parse_url(proxy)
-    headers = make_headers(proxy_basic_auth=unquote(url.auth)) if url.auth else None
-    return urllib3.ProxyManager(url._replace(auth=None).url, proxy_headers=headers, **options)
-
-
-def _proxy_of(origin: str, host: str) -> str | None:
-    """Return the proxy that the environment names for a host."""
-    proxies = getproxies()
-    found = proxies.get(urlsplit(origin).scheme) or proxies.get("all")
-    return None if found is None or proxy_bypass(host) else found
 
 
 def is_loopback(host: str) -> bool:

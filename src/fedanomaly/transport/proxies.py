@@ -30,7 +30,7 @@ def proxy_of(url: str) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def pools_through(proxy: str | None, *, trust: ssl.SSLContext | None) -> urllib3.PoolManager:
+def pools_through(proxy: str | None, *, trust: ssl.SSLContext | None, kept: int = 1) -> urllib3.PoolManager:
     """Return connections that go through a proxy, or straight if there is none.
 
     Parameters
@@ -40,6 +40,8 @@ def pools_through(proxy: str | None, *, trust: ssl.SSLContext | None) -> urllib3
     trust : ssl.SSLContext or None
         For TLS with the service, whose connection the proxy only carries; None:
         what the system trusts.
+    kept : int
+        Connections that stay open for the next request.
 
     Raises
     ------
@@ -49,12 +51,14 @@ def pools_through(proxy: str | None, *, trust: ssl.SSLContext | None) -> urllib3
     # Where a context leaves names alone, urllib3 would check them in its place.
     check_name = None if trust is None or trust.check_hostname else False
     if proxy is None:
-        return urllib3.PoolManager(ssl_context=trust, assert_hostname=check_name)
+        return urllib3.PoolManager(ssl_context=trust, assert_hostname=check_name, maxsize=kept)
     try:
         auth = parse_url(proxy).auth
         login = base64.b64encode(unquote(auth).encode()).decode() if auth else ""
         headers = {"proxy-authorization": f"Basic {login}"} if login else None
-        return urllib3.ProxyManager(proxy, proxy_headers=headers, ssl_context=trust, assert_hostname=check_name)
+        return urllib3.ProxyManager(
+            proxy, proxy_headers=headers, ssl_context=trust, assert_hostname=check_name, maxsize=kept
+        )
     except (LocationParseError, ProxySchemeUnknown):  # their texts may hold its password
         raise ConfigError(
             "the proxy that the environment names cannot be used",

@@ -103,8 +103,9 @@ async def sent(app, data, cuts):
         at += len(piece)
         for _ in range(pauses):
             await asyncio.sleep(0)
-    while protocol.tasks:
-        await asyncio.sleep(0)
+    while tasks := list(protocol.tasks):
+        await asyncio.gather(*tasks)
+        await asyncio.sleep(0)  # what waited behind them begins
     protocol.connection_lost(None)
     return wire.written
 
