@@ -3,7 +3,9 @@
 The model is a sum of squares of affine forms, as PCA and Mahalanobis have it; one row
 is of degree 4, an autoencoder with square activation. Ours goes through the package
 as a service and a tenant use it: residues are checked, batches and answers are the
-bytes that travel. One core, one process a side.
+bytes that travel. One core, one process a side. Of several runs the fastest counts,
+for every side alike: what other users of the processor take is no property of ours
+or of a peer.
 
 TenSEAL is given the same layout (a vector for each feature, an event in each
 slot) and, as its tutorials do it, a vector for each event. Lattigo's own calls
@@ -50,8 +52,8 @@ SHAPES = ((30, 10), (30, 30), (100, 20))
 EVENTS = 4096
 BATCHES = 8
 """In a row: more than a core's own caches hold, and no pause in which it slows down."""
-REPETITIONS = 20
-PEER_REPETITIONS = 2
+REPETITIONS = 40
+PEER_REPETITIONS = 3
 SINGLE_EVENTS = 4
 SUSTAINED_S = float(os.environ.get("FEDANOMALY_SCORING_SECONDS", "60"))
 FEDERATION = bytes(range(32))
@@ -313,12 +315,14 @@ def go_benchmarks() -> dict[str, float]:
 
 
 def measure(build: type[Ours]) -> dict[str, Any]:
-    """Return events a second of every step, and facts."""
+    """Return seconds of every step for a batch, and facts."""
     worker = Worker(build, 1)
     for _ in range(REPETITIONS + 1):
         for step in ("encrypt", "score", "decrypt"):
             worker.time(step)
-    found = {f"{step}_s": worker.median_s(step) / BATCHES for step in ("encrypt", "score", "decrypt")} | worker.facts()
+    steps = ("encrypt", "score", "decrypt")
+    found: dict[str, Any] = {f"{step}_s": worker.least_s(step) / BATCHES for step in steps}
+    found |= {f"{step}_median_s": worker.median_s(step) / BATCHES for step in steps} | worker.facts()
     worker.close()
     return found
 
@@ -330,7 +334,7 @@ def measure_peer() -> dict[str, Any]:
     for _ in range(PEER_REPETITIONS + 1):
         for step in steps:
             worker.time(step)
-    found = {f"{step}_s": worker.median_s(step) for step in steps} | worker.facts()
+    found = {f"{step}_s": worker.least_s(step) for step in steps} | worker.facts()
     worker.close()
     return found
 
@@ -365,7 +369,8 @@ def main() -> None:
     rows.append(("TenSEAL, batched", *(f"{rate(peer[f'{step}_s']):,.0f}" for step in ("score", "encrypt", "decrypt"))))
     each = (f"{rate(peer[f'{step}_each_s'], SINGLE_EVENTS):,.1f}" for step in ("score", "encrypt"))
     rows.append(("TenSEAL, event by event", *each, ""))
-    print_table("Events a second, one core", ("", "server", "tenant, encrypts", "decrypts"), rows)
+    title = "Events a second, one core, fastest of several runs"
+    print_table(title, ("", "server", "tenant, encrypts", "decrypts"), rows)
     tenant = EVENTS / (main_kind["encrypt_s"] + main_kind["decrypt_s"])
     linear = f"Linear/{best.name.lower()}"
     figures = {

@@ -36,6 +36,7 @@ from fedanomaly.transport.signing import Signer
 from fedanomaly.types import Floats
 
 Asked = TypeVar("Asked")
+PIECE_VALUES = 1 << 14
 NEARLY = 0.99
 """Of the range: noise may bring a batch beyond it that is so near."""
 ONE_TRY = Patience(attempts=1)
@@ -71,7 +72,7 @@ class EncryptedScorer:
     n_canaries : int, default=8
         Events of each batch that are checked.
     workers : int, optional
-        Batches under way at a time. Default: one for each core.
+        Batches under way at a time. Default: one for each core, and one that is on its way.
     hide_model : bool, default=False
         Encrypt the model too: the service learns neither events nor weights. It costs
         more; the documentation says what. The service must take uploads.
@@ -111,7 +112,7 @@ class EncryptedScorer:
         self._circuit, self._divisors = self._scorer.circuit().balanced()
         self._digest = self._circuit.digest
         self._n_canaries = n_canaries
-        self._workers = workers or os.cpu_count() or 1
+        self._workers = workers or (os.cpu_count() or 1) + 1
         self._buffers = Buffers(self._workers)
         self._retry_for_s = retry_for_s if retry_for_s is not None else RETRY_FOR_S if isinstance(service, str) else 0.0
         self._closed = threading.Event()
@@ -303,14 +304,21 @@ class EncryptedScorer:
 
     def _batch(self, rows: Floats, stop: Stop) -> Scored:
         """Return the scores of as many rows as a batch holds."""
-        readings = self._scorer.readings(rows)
-        encrypted = readings / self._divisors
+        encrypted = np.empty(rows.shape)
+        for piece in _pieces(rows):
+            np.divide(self._scorer.readings(rows[piece]), self._divisors, out=encrypted[piece])
         part = self._part(encrypted, stop)
-        combined, shape = self._scorer.combined, self._sizes
+        scores, lower, upper = np.empty((3, len(rows)))
+        for piece in _pieces(rows):
+            outputs, errors, readings = part.outputs[piece], part.errors[piece], encrypted[piece] * self._divisors
+            scores[piece] = self._scorer.combined(outputs, readings)
+            lower[piece] = self._scorer.combined(outputs - errors, readings)
+            upper[piece] = self._scorer.combined(outputs + errors, readings)
+        shape = self._sizes
         return Scored(
-            scores=combined(part.outputs, readings),
-            lower=combined(part.outputs - part.errors, readings),
-            upper=combined(part.outputs + part.errors, readings),
+            scores=scores,
+            lower=lower,
+            upper=upper,
             threshold=-self._detector.offset_,
             batches=part.batches,
             local=part.local,
@@ -336,7 +344,13 @@ class EncryptedScorer:
         places = canaries.drawn(len(readings), self._n_canaries, self.max_events // 2)
         if outputs is None or not canaries.agree(self._circuit, self._bounds, readings, outputs, places):
             return self._halves(readings, stop)
-        return _Part(outputs, self._bounds.of(readings, outputs), batches=1, local=0)
+        return _Part(outputs, self._errors(readings, outputs), batches=1, local=0)
+
+    def _errors(self, readings: Floats, outputs: Floats) -> Floats:
+        errors = np.empty(outputs.shape)
+        for piece in _pieces(readings):
+            errors[piece] = self._bounds.of(readings[piece], outputs[piece])
+        return errors
 
     def _answered(self, readings: Floats) -> Floats | None:
         """Return what the service gives for a batch; None if it cannot be a score."""
@@ -361,7 +375,7 @@ class EncryptedScorer:
             raise WrongAnswerError("the service's scores are not those of this model")
         # Smaller batches have more empty places: no help where these alone are out of range.
         if len(readings) == 1 or (PLACES / shape.sharing * self._padding >= limit).any():
-            return _Part(outputs, self._bounds.of(readings, outputs), batches=1, local=len(readings))
+            return _Part(outputs, self._errors(readings, outputs), batches=1, local=len(readings))
         middle = len(readings) // 2
         first, second = self._part(readings[:middle], stop), self._part(readings[middle:], stop)
         return _Part(
@@ -370,6 +384,13 @@ class EncryptedScorer:
             batches=1 + first.batches + second.batches,
             local=first.local + second.local,
         )
+
+
+def _pieces(rows: Floats) -> Iterator[slice]:
+    """Yield parts of a batch that stay in a core's own cache from one operation to the next."""
+    many = max(PIECE_VALUES // rows.shape[1], 1)
+    for start in range(0, len(rows), many):
+        yield slice(start, start + many)
 
 
 @dataclass(frozen=True, eq=False)

@@ -165,12 +165,10 @@ class Connection:
         """
         for attempt in self.attempts():
             with attempt:
-                answer = bytearray()
                 headers = {"content-type": media_type} if body else {}
                 target = f"{path}?{urlencode(params)}" if params else path
-                for piece in self._stream(method, target, headers, body, limit_bytes, signed=signed, wait_s=wait_s):
-                    answer += piece
-                return bytes(answer)
+                pieces = self._stream(method, target, headers, body, limit_bytes, signed=signed, wait_s=wait_s)
+                return b"".join(pieces)
         raise AssertionError  # the last attempt raises
 
     def attempts(self) -> Iterator[stamina.Attempt]:

@@ -205,7 +205,8 @@ def test_an_answer_to_another_batch_is_refused_by_the_exchange(standing, batch, 
     call = exchange._connection.call
 
     def swapped(method, path, *, body, **options):
-        return call(method, path, body=body[:40] + other + body[56:], **options)
+        head, words = body
+        return call(method, path, body=(head[:40] + other + head[56:], words), **options)
 
     monkeypatch.setattr(exchange._connection, "call", swapped)
     with pytest.raises(MessageError, match="another batch"):
