@@ -260,7 +260,7 @@ class _LiveConnections:
                 self._all.add(connection)
                 return
         connection.close()
-        raise urllib3.exceptions.ClosedPoolError(None, "closed")  # pyright: ignore[reportArgumentType]
+        raise ConnectionAbortedError("closed by this side")
 
     def close(self) -> None:
         with self._lock:
@@ -299,7 +299,8 @@ def _transport_errors(host: str, peer: str) -> Iterator[None]:
         failure = tls_failure(error, host)
         if failure is not None:
             raise failure from error
-        text = f"the {peer} cannot be reached: {type(error).__name__}: {error}"
+        cause = error.__cause__ or error.__context__ or error  # says it shorter, without pools and ports
+        text = f"the {peer} cannot be reached: {type(cause).__name__}: {cause}"
         raise UnavailableError(text, retry_after_s=0.0) from error
 
 

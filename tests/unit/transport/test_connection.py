@@ -152,6 +152,36 @@ def test_closing_ends_what_comes_after_without_retries(open_client, scripted):
         client.feed(0)
 
 
+def test_closing_ends_a_call_under_way(open_client):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = open_client(f"http://127.0.0.1:{silent.getsockname()[1]}", patience=Patience(io_timeout_s=1000))
+        outcome = []
+
+        def ask():
+            try:
+                client.feed(0)
+            except UnavailableError as error:
+                outcome.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        with silent.accept()[0] as asked:
+            assert asked.recv(4)  # the question is out
+            client.close()
+            asking.join(20)
+        assert len(outcome) == 1
+
+
+def test_what_is_not_there_is_told_in_a_few_words(open_client):
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        client = open_client(f"http://127.0.0.1:{bound.getsockname()[1]}", patience=Patience(attempts=1))
+        with pytest.raises(UnavailableError) as caught:
+            client.feed(0)
+    assert "cannot be reached: ConnectionRefusedError: " in str(caught.value)
+    assert "port=" not in str(caught.value)
+
+
 def test_the_pinned_coordinator_is_recognised(client, scripted):
     scripted.answers = [(200, encode(INFO))]
     assert client.federation() == INFO
