@@ -40,7 +40,10 @@ class Exchange(Protocol):
         ...
 
     def answer(self, digest: bytes, batch: bytearray, batch_id: bytes) -> bytes | bytearray | memoryview:
-        """Return the answer of a model to an encrypted batch; the number of 16 bytes tells batches apart."""
+        """Return the answer of a model to an encrypted batch; the number of 16 bytes tells batches apart.
+
+        The memory of the batch serves another one once this has returned or raised.
+        """
         ...
 
 

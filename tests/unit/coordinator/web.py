@@ -8,6 +8,7 @@ import httpx2
 
 from fedanomaly.protocol import JobRequest
 from fedanomaly.transport import RequestSigner
+from tests import signing
 
 
 def sha256(data: bytes) -> bytes:
@@ -31,7 +32,7 @@ class Web:
     def __call__(self, method, path, *, content=b"", sign=True, change=lambda request: None, **options):
         request = self._http.build_request(method, path, content=content, **options)
         if self._signer and sign:
-            sign(self._signer, request)
+            signing.sign(self._signer, request)
         change(request)
         return self._http.send(request)
 
