@@ -43,7 +43,8 @@ def malformed(url: str, federation: bytes, member: bytes) -> list[Bad]:
         return httpx2.Request(method, url + path, content=body)
 
     def signed(made: httpx2.Request) -> httpx2.Request:
-        RequestSigner(stranger, federation).sign(made)
+        body = hashlib.sha256(made.read()).digest()
+        made.headers.update(RequestSigner(stranger, federation).headers(made.method, made.url.raw_path, body))
         return made
 
     forged = signed(request("GET", "/v1/envelopes?after=0"))

@@ -222,18 +222,14 @@ func powerOfTwo(e int, q uint64) int64 {
 }
 
 // openPolynomial writes the score to the polynomial.
-func (t *Tenant) openPolynomial(secret ring.Poly, answer, fourth []uint32, s *opening) {
-	all := polynomialWords(t.Kind)
-	for l, q := range t.preset.primes {
-		sub, out, key := t.preset.ring.SubRings[l], s.poly.Coeffs[l], secret.Coeffs[l]
-		for n := range out {
-			at := l*t.preset.points + n
-			v := uint64(fourth[at])
-			for k := 3; k >= 0; k-- {
-				v = uint64(answer[k*all+at]) + ring.MRed(v, key[n], q, sub.MRedConstant)
-			}
-			out[n] = v - q&-((q-1-v)>>63)
+func (t *Tenant) openPolynomial(l int, secret []uint64, answer, fourth []uint32, out []uint64) {
+	all, q, mred := polynomialWords(t.Kind), t.preset.primes[l], t.preset.ring.SubRings[l].MRedConstant
+	for n := range out {
+		at := l*t.preset.points + n
+		v := uint64(fourth[at])
+		for k := 3; k >= 0; k-- {
+			v = uint64(answer[k*all+at]) + ring.MRed(v, secret[n], q, mred)
 		}
-		sub.INTT(out, out)
+		out[n] = v - q&-((q-1-v)>>63)
 	}
 }

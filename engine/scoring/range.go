@@ -1,9 +1,14 @@
 package scoring
 
-import "math"
+import (
+	"math"
 
-// decode turns the residues in the scratch polynomial into scores; false if they
-// cannot be those of an honest answer.
+	"fedanomaly/engine/fault"
+	"fedanomaly/engine/workers"
+)
+
+// decode turns the residues in the scratch polynomial into scores; fault.Range if
+// they cannot be those of an honest answer.
 //
 // A score that leaves the range must not come out as another number. The
 // coefficients c are right modulo Q and at most Q / 2. With z_t the two scores of
@@ -24,21 +29,27 @@ import "math"
 // takes a scale at which the score of an empty place is in range: if c_0 has
 // wrapped, that one comes out below minus the range. Nothing nearer to 0 is
 // refused: noise has an imaginary part, whose square is negative.
-func (t *Tenant) decode(s *opening, scores []float64) bool {
+func (t *Tenant) decode(s *opening, scores []float64) error {
 	p, scale := t.preset, t.scale()
 	slots := p.slots
-	for n := range s.values {
-		s.values[n] = p.crt.centred(s.poly.Coeffs, n)
+	const each = 512
+	err := workers.Each(p.points/each, func(part int) {
+		for n := part * each; n < (part+1)*each; n++ {
+			s.values[n] = p.crt.centred(s.poly.Coeffs, n)
+		}
+	})
+	if err != nil {
+		return err
 	}
 	most := p.crt.half() * headroom
 	if t.Kind != Linear {
 		if s.values[0]+s.values[slots] > most {
-			return false
+			return fault.Range
 		}
 	} else {
 		for _, v := range s.values {
 			if math.Abs(v) > most {
-				return false
+				return fault.Range
 			}
 		}
 	}
@@ -62,7 +73,10 @@ func (t *Tenant) decode(s *opening, scores []float64) bool {
 	if t.Kind == Polynomial {
 		lowest = -most / scale / 2
 	}
-	return t.Kind == Linear || least >= lowest
+	if t.Kind != Linear && least < lowest {
+		return fault.Range
+	}
+	return nil
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 	"fedanomaly/engine/fault"
 	"fedanomaly/engine/kernel"
 	"fedanomaly/engine/stream"
+	"fedanomaly/engine/workers"
 )
 
 // Tenant encrypts batches for one circuit and decrypts the answers. Immutable,
@@ -151,20 +152,33 @@ func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error
 			clear(scores)
 			return fault.Message
 		}
-		switch t.Kind {
-		case Linear:
-			t.openLinear(key.secret, part, constant, s)
-		case Quadratic:
-			t.openQuadratic(key.secret, part, constant, s)
-		default:
-			t.openPolynomial(key.secret, part, constant, s)
-		}
-		if !t.decode(s, scores[o*n:(o+1)*n]) {
+		if err := t.open(key.secret, part, constant, s); err != nil {
 			clear(scores)
-			return fault.Range
+			return err
+		}
+		if err := t.decode(s, scores[o*n:(o+1)*n]); err != nil {
+			clear(scores)
+			return err
 		}
 	}
 	return nil
+}
+
+// open writes the polynomial of an answer, its primes spread over the cores: who
+// waits for one batch waits for half as long.
+func (t *Tenant) open(secret ring.Poly, answer, constant []uint32, s *opening) error {
+	return workers.Each(t.preset.limbs, func(l int) {
+		out := s.poly.Coeffs[l]
+		switch t.Kind {
+		case Linear:
+			t.openLinear(l, secret.Coeffs[l], answer, constant, out)
+		case Quadratic:
+			t.openQuadratic(l, secret.Coeffs[l], answer, constant, out)
+		default:
+			t.openPolynomial(l, secret.Coeffs[l], answer, constant, out)
+		}
+		t.preset.ring.SubRings[l].INTT(out, out)
+	})
 }
 
 // Close forgets a key that no answer came for.
@@ -191,43 +205,37 @@ func (t *Tenant) belowPrimes(part []uint32) bool {
 	return len(part) == 0 || kernel.Below(t.preset.floats, part)
 }
 
-// openLinear writes y0 + s y1 to the polynomial.
-func (t *Tenant) openLinear(secret ring.Poly, answer, constant []uint32, s *opening) {
-	for l, q := range t.preset.primes {
-		sub, out := t.preset.ring.SubRings[l], s.poly.Coeffs[l]
-		for n := range out {
-			at := l*t.preset.points + n
-			out[n] = uint64(answer[at]) + ring.MRed(uint64(constant[at]), secret.Coeffs[l][n], q, sub.MRedConstant)
-			out[n] -= q & -((q - 1 - out[n]) >> 63)
-		}
-		sub.INTT(out, out)
+// openLinear writes y0 + s y1 modulo one prime.
+func (t *Tenant) openLinear(l int, secret []uint64, answer, constant []uint32, out []uint64) {
+	q, mred := t.preset.primes[l], t.preset.ring.SubRings[l].MRedConstant
+	for n := range out {
+		at := l*t.preset.points + n
+		out[n] = uint64(answer[at]) + ring.MRed(uint64(constant[at]), secret[n], q, mred)
+		out[n] -= q & -((q - 1 - out[n]) >> 63)
 	}
 }
 
 // openQuadratic writes four times the squares: with y = x + i x', g = y^2 + conj
 // and T = y conj(y), (1 - i) g + 2 (1 + i) T = 4 (x^2 + i x'^2). Conjugation is
 // mirroring of points, and turns the secret s into s(1/X), which is s mirrored.
-func (t *Tenant) openQuadratic(secret ring.Poly, answer, constant []uint32, s *opening) {
+func (t *Tenant) openQuadratic(l int, key []uint64, answer, constant []uint32, out []uint64) {
 	points, all := t.preset.points, polynomialWords(t.Kind)
 	s1, s2, u, t1 := answer[:all], answer[all:2*all], answer[2*all:3*all], answer[3*all:]
 	s3, t3 := constant[:all], constant[all:]
-	for l, q := range t.preset.primes {
-		sub, out, key, root := t.preset.ring.SubRings[l], s.poly.Coeffs[l], secret.Coeffs[l], t.preset.root[l]
-		mred := sub.MRedConstant
-		square := func(p int) uint64 {
-			at := l*points + p
-			v := ring.MRed(uint64(s3[at]), key[p], q, mred) + 2*uint64(s2[at])
-			return uint64(s1[at]) + ring.MRed(v, key[p], q, mred)
-		}
-		for p := range points / 2 {
-			m := points - 1 - p
-			at, half := l*points, l*points/2
-			v := ring.MRed(uint64(t3[half+p]), key[m], q, mred) + uint64(u[at+m])
-			cross := ring.MRed(v, key[p], q, mred) + ring.MRed(uint64(u[at+p]), key[m], q, mred) + uint64(t1[half+p])
-			both := square(p) + square(m)
-			sum, turned := (both+2*cross)%q, ring.BRed(root[p], (2*cross+4*q-both)%q, q, sub.BRedConstant)
-			out[p], out[m] = (sum+turned)%q, (sum+q-turned)%q
-		}
-		sub.INTT(out, out)
+	sub, root := t.preset.ring.SubRings[l], t.preset.root[l]
+	q, mred := t.preset.primes[l], sub.MRedConstant
+	square := func(p int) uint64 {
+		at := l*points + p
+		v := ring.MRed(uint64(s3[at]), key[p], q, mred) + 2*uint64(s2[at])
+		return uint64(s1[at]) + ring.MRed(v, key[p], q, mred)
+	}
+	for p := range points / 2 {
+		m := points - 1 - p
+		at, half := l*points, l*points/2
+		v := ring.MRed(uint64(t3[half+p]), key[m], q, mred) + uint64(u[at+m])
+		cross := ring.MRed(v, key[p], q, mred) + ring.MRed(uint64(u[at+p]), key[m], q, mred) + uint64(t1[half+p])
+		both := square(p) + square(m)
+		sum, turned := (both+2*cross)%q, ring.BRed(root[p], (2*cross+4*q-both)%q, q, sub.BRedConstant)
+		out[p], out[m] = (sum+turned)%q, (sum+q-turned)%q
 	}
 }

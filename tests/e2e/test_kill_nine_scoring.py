@@ -72,18 +72,18 @@ def dying(tmp_path):
 @pytest.fixture
 def sent(monkeypatch):
     """Digests of all batches, and the paths of all requests."""
-    digests, requests, honest, sign = [], [], HttpExchange.answer, RequestSigner.sign
+    digests, requests, honest, sign = [], [], HttpExchange.answer, RequestSigner.headers
 
     def answer(self, digest, batch, batch_id):
         digests.append(hashlib.sha256(batch).digest())
         return honest(self, digest, batch, batch_id)
 
-    def signed(self, request):
-        requests.append(request.url.path)
-        sign(self, request)
+    def signed(self, method, target, digest):
+        requests.append(target.decode().partition("?")[0])
+        return sign(self, method, target, digest)
 
     monkeypatch.setattr(HttpExchange, "answer", answer)
-    monkeypatch.setattr(RequestSigner, "sign", signed)
+    monkeypatch.setattr(RequestSigner, "headers", signed)
     return digests, requests
 
 

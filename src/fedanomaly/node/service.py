@@ -240,6 +240,7 @@ class NodeService:
         self._stop.set()
         held = self._working.acquire(timeout=STOP_TIMEOUT_S)
         if held and self._connected:
+            self._connected = False  # who stops it twice does no harm
             self._retire()
         self._client.close()
         if self.remote is not None:

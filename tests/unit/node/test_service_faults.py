@@ -56,6 +56,15 @@ def test_a_coordinator_that_stays_away_is_told_once_and_again_when_it_goes_away_
     assert len(problems(service)) == 2
 
 
+def test_who_stops_a_node_twice_does_no_harm(service, monkeypatch):
+    assert service._turn(0.0)
+    retired = []
+    monkeypatch.setattr(service._member, "retire", lambda: retired.append(True) or iter(()))
+    service.stop()
+    service.stop()  # its ledger is closed by now
+    assert retired == [True]
+
+
 def test_what_nobody_expected_of_the_other_side_is_told_without_its_text(service, monkeypatch):
     monkeypatch.setattr(service._client, "feed", raising(KeyError("PRIVATE")))
 
