@@ -9,12 +9,13 @@ import (
 	"fedanomaly/engine/fault"
 )
 
-var limit atomic.Int64
+var limit, active atomic.Int64
 
 // Limit sets how many goroutines one call may use; 0 stands for all cores.
 func Limit(n int) { limit.Store(int64(n)) }
 
-// Each calls work for 0 .. n-1. A panic would end the whole process from a
+// Each calls work for 0 .. n-1, on the cores that calls under way elsewhere leave
+// free: more goroutines than cores would only wait for each other. A panic would end the whole process from a
 // goroutine that nobody can guard from outside, so it becomes an error here;
 // the items of that goroutine that were left are not done.
 func Each(n int, work func(i int)) error {
@@ -22,7 +23,8 @@ func Each(n int, work func(i int)) error {
 	if count <= 0 {
 		count = runtime.GOMAXPROCS(0)
 	}
-	count = min(count, n)
+	count = min(max(count/int(active.Add(1)), 1), n)
+	defer active.Add(-1)
 	var broken atomic.Bool
 	run := func(start int) {
 		defer func() {

@@ -35,3 +35,30 @@ func TestAPanicBecomesAnError(t *testing.T) {
 		}
 	}
 }
+
+// The items of a goroutine that panics stay undone: so they tell how many there are.
+func TestCallsAtATimeShareTheCores(t *testing.T) {
+	Limit(4)
+	defer Limit(0)
+	undone := func() int {
+		var done atomic.Int64
+		_ = Each(8, func(i int) {
+			if i == 0 {
+				panic("stop")
+			}
+			done.Add(1)
+		})
+		return 8 - int(done.Load())
+	}
+	if got := undone(); got != 2 {
+		t.Errorf("alone: %d of 8 items a goroutine, not 2", got)
+	}
+	_ = Each(1, func(int) {
+		if got := undone(); got != 4 {
+			t.Errorf("beside another: %d of 8 items a goroutine, not 4", got)
+		}
+	})
+	if got := undone(); got != 2 {
+		t.Errorf("alone again: %d of 8 items a goroutine, not 2", got)
+	}
+}
