@@ -97,7 +97,7 @@ async def receive(request: Request, into: memoryview, digest: bytes, *, pace: Pa
             except TimeoutError:
                 pass  # what came meanwhile may have earned it more
     finally:
-        divert(None, arrived)  # the memory may serve another body next
+        divert(None)  # the memory may serve another body next
     if at != len(into):
         raise MessageError(f"the body must have {len(into)} bytes")
     if not hmac.compare_digest(hashed.digest(), digest):

@@ -77,7 +77,7 @@ class Http(HttpToolsProtocol, asyncio.BufferedProtocol):
         """End with a connection."""
         self._expect(None)
         self._unset_read_due()
-        self._into = None
+        self.divert(None)
         super().connection_lost(exc)
 
     @property
@@ -119,7 +119,7 @@ class Http(HttpToolsProtocol, asyncio.BufferedProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise MessageError("too many requests at once")  # ends in send_400_response
         self._has_headers = self._is_whole = False
-        self._into = None
+        self.divert(None)
         self._expect(self.head_timeout_s)
         super().on_message_begin()
         extensions: Any = {INTAKE: self.divert}  # uvicorn knows extensions that are data alone
@@ -141,7 +141,7 @@ class Http(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._gets_on = True
         super().on_body(body)
 
-    def divert(self, into: memoryview | None, arrived: Callable[[int], None]) -> None:
+    def divert(self, into: memoryview | None, arrived: Callable[[int], None] | None = None) -> None:
         """Let the rest of the body under way land where it is wanted; None: nowhere any more.
 
         Else a body of a megabyte is copied three times more, into memory made anew each
@@ -149,7 +149,7 @@ class Http(HttpToolsProtocol, asyncio.BufferedProtocol):
         stated; `arrived`, called with how many bytes are new in it, must not raise.
         """
         if into is None:
-            self._into = None
+            self._into = self._arrived = None
             return
         if self.pipeline:
             return  # the request that is read now is a later one
@@ -177,7 +177,7 @@ class Http(HttpToolsProtocol, asyncio.BufferedProtocol):
     def on_response_complete(self) -> None:
         """End an answer. What is left of the body is thrown away as it comes, so the answer arrives, for a while."""
         self._idle_since_s = self.loop.time()
-        self._into = None
+        self.divert(None)
         super().on_response_complete()
         if self.transport.is_closing():
             self._expect(self.read_timeout_s)
