@@ -163,7 +163,7 @@ func (s *scratch) wipe() {
 
 // encrypt writes c0 = NTT(m + e) - a s of rows that were checked, and returns s
 // at the points of the NTT in Montgomery form. A kernel's features are spread over
-// the cores: who waits for one batch waits for half as long.
+// the cores.
 func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *stream.Stream, s *scratch, out []uint32) (ring.Poly, error) {
 	p := c.preset
 	secret := p.ring.NewPoly()

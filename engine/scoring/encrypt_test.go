@@ -114,6 +114,7 @@ func TestNothingOfABatchIsLeft(t *testing.T) {
 		for range len(s.tiles) {
 			b := <-s.tiles
 			left = left || slices.ContainsFunc(b.random, func(v uint64) bool { return v != 0 })
+			left = left || slices.ContainsFunc(b.noise, goesOn)
 		}
 		for i := range tile {
 			left = left || slices.ContainsFunc(s.whole[i], func(v int64) bool { return v != 0 })
@@ -122,6 +123,13 @@ func TestNothingOfABatchIsLeft(t *testing.T) {
 			t.Errorf("%v: keys, noise or coefficients are left", set)
 		}
 	}
+}
+
+// goesOn is whether a stream still has words.
+func goesOn(s *stream.Stream) (yes bool) {
+	defer func() { yes = recover() == nil }()
+	s.Word()
+	return
 }
 
 func BenchmarkSets(b *testing.B) {

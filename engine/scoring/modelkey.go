@@ -71,6 +71,7 @@ func (k *ModelKey) encrypt(weights []float64, out []uint32) error {
 	defer func() { s.wipe(); t.scratch.Put(s) }()
 	fresh := stream.Fresh()
 	random := stream.New(fresh)
+	defer random.Wipe() // the secrets are made of its words
 	fresh.Wipe()
 	rows := make([]float64, d*t.preset.slots)
 	defer clear(rows)

@@ -103,6 +103,7 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	defer func() { s.wipe(); t.scratch.Put(s) }()
 	seed := stream.Fresh()
 	random := stream.New(seed)
+	defer random.Wipe() // the secret is made of its words
 	seed.Wipe()
 	secret, err := t.encryptor.encrypt(rows, t.Features, t.public, random, s, out)
 	if err != nil {
@@ -164,8 +165,7 @@ func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error
 	return nil
 }
 
-// open writes the polynomial of an answer, its primes spread over the cores: who
-// waits for one batch waits for half as long.
+// open writes the polynomial of an answer, its primes spread over the cores.
 func (t *Tenant) open(secret ring.Poly, answer, constant []uint32, s *opening) error {
 	return workers.Each(t.preset.limbs, func(l int) {
 		out := s.poly.Coeffs[l]

@@ -78,7 +78,6 @@ func TestWordsAreOneStream(t *testing.T) {
 	}
 }
 
-// Our ternary sampler is independent and uniform; Lattigo's default is not.
 func TestRestartIsAnotherStreamAndWipeLeavesNothing(t *testing.T) {
 	key, other := Fresh(), Fresh()
 	s := New(other)
@@ -93,6 +92,7 @@ func TestRestartIsAnotherStreamAndWipeLeavesNothing(t *testing.T) {
 	}
 }
 
+// Our ternary sampler is independent and uniform; Lattigo's default is not.
 func TestTernaryIsIndependent(t *testing.T) {
 	const n, repeats = 8192, 30
 	primes := []uint64{1<<55 - 311295, 97}

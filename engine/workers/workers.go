@@ -14,10 +14,10 @@ var limit, active atomic.Int64
 // Limit sets how many goroutines one call may use; 0 stands for all cores.
 func Limit(n int) { limit.Store(int64(n)) }
 
-// Each calls work for 0 .. n-1, on the cores that calls under way elsewhere leave
-// free: more goroutines than cores would only wait for each other. A panic would end the whole process from a
-// goroutine that nobody can guard from outside, so it becomes an error here;
-// the items of that goroutine that were left are not done.
+// Each calls work for 0 .. n-1. Calls under way at a time share the cores: more
+// goroutines than cores would only wait for each other. A panic would end the
+// whole process from a goroutine that nobody can guard from outside, so it becomes
+// an error here; the items of that goroutine that were left are not done.
 func Each(n int, work func(i int)) error {
 	count := int(limit.Load())
 	if count <= 0 {
