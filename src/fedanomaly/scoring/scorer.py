@@ -37,6 +37,7 @@ from fedanomaly.types import Floats
 
 Asked = TypeVar("Asked")
 PIECE_VALUES = 1 << 14
+"""Readings that are worked on at a time: 128 KiB."""
 NEARLY = 0.99
 """Of the range: noise may bring a batch beyond it that is so near."""
 ONE_TRY = Patience(attempts=1)
@@ -304,7 +305,7 @@ class EncryptedScorer:
 
     def _batch(self, rows: Floats, stop: Stop) -> Scored:
         """Return the scores of as many rows as a batch holds."""
-        encrypted = np.empty(rows.shape)
+        encrypted = np.empty((len(rows), self._circuit.features))
         for piece in _pieces(rows):
             np.divide(self._scorer.readings(rows[piece]), self._divisors, out=encrypted[piece])
         part = self._part(encrypted, stop)
