@@ -44,9 +44,10 @@ def taught_and_scored(name):
         rows, labels = encode(infer_schema(features).schema, features), payments.table["fraud"].to_numpy()
         return rows, labels, rows, labels
     if name == "transactions":
-        # As in benchmarks/payments.py: windows over each customer and terminal; the last week is scored.
+        # As in benchmarks/payments.py: windows over each customer and terminal; the last week is scored. A quarter of
+        # the customers: 120 frauds. With 16, one pair in another order moved the AUROC's fifth digit by 3.
         table = pyarrow.parquet.read_table(real_file("payments_fdh", "transactions.parquet")).sort_by("TX_DATETIME")
-        table = table.filter(pc.equal(pc.bit_wise_and(table["CUSTOMER_ID"].cast("int64"), 31), 0))
+        table = table.filter(pc.equal(pc.bit_wise_and(table["CUSTOMER_ID"].cast("int64"), 3), 0))
         day = table["TX_DATETIME"].to_numpy().astype("datetime64[D]").astype(np.int64)
         rows, labels, taught = encode(WINDOWED, table), table["TX_FRAUD"].to_numpy(), day - day[0] < TAUGHT_DAYS
         return rows[taught], labels[taught], rows[~taught], labels[~taught]
