@@ -80,9 +80,15 @@ class Watched(HttpExchange):
         """Note everything in `traffic` from now on."""
         self._traffic = traffic
 
-    def answer(self, digest: bytes, batch: bytes | bytearray, batch_id: bytes) -> memoryview:
+    def answer(
+        self,
+        digest: bytes,
+        batch: bytes | bytearray,
+        batch_id: bytes,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> memoryview:
         """Send a batch, as the exchange does."""
-        answer = super().answer(digest, batch, batch_id)
+        answer = super().answer(digest, batch, batch_id, meanwhile)
         self._traffic.note(batch, answer)
         return answer
 

@@ -17,7 +17,7 @@ import (
 )
 
 // abiVersion changes whenever a declaration or its meaning does.
-const abiVersion = 5
+const abiVersion = 6
 
 func main() {}
 

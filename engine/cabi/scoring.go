@@ -248,6 +248,44 @@ func decrypt(key C.int64_t, who func() (opener, error), answer *C.uint32_t, n C.
 	return owner.Decrypt(spent, in, out)
 }
 
+// fa_standardise scales readings as a detector does, out [event][feature], and
+// marks with 1 the events that it leaves to the caller: a reading is missing, or
+// farther than `usual` widths from its centre.
+//
+//export fa_standardise
+func fa_standardise(readings *C.double, n C.int64_t, center, width, unit *C.double, features C.int64_t, grid,
+	usual C.double, out *C.double, nOut C.int64_t, far *C.uint8_t, events C.int64_t) C.int32_t {
+	return guard(func() error {
+		rows, err := slice[float64](readings, int64(n))
+		if err != nil {
+			return err
+		}
+		scale := kernel.Scale{Grid: float64(grid), Usual: float64(usual)}
+		for _, part := range []struct {
+			to   *[]float64
+			from *C.double
+		}{{&scale.Center, center}, {&scale.Width, width}, {&scale.Unit, unit}} {
+			if *part.to, err = slice[float64](part.from, int64(features)); err != nil {
+				return err
+			}
+		}
+		scaled, err := slice[float64](out, int64(nOut))
+		if err != nil {
+			return err
+		}
+		marks, err := bytes(far, events)
+		if err != nil {
+			return err
+		}
+		if len(marks) == 0 || features < 1 || int64(n)/int64(features) != int64(events) || int64(n)%int64(features) != 0 ||
+			n != nOut {
+			return fault.Argument
+		}
+		scale.Standardise(kernel.Best(), rows, scaled, marks)
+		return nil
+	})
+}
+
 func shapeOf(kind, features, outputs, weightBits C.int32_t) scoring.Shape {
 	return scoring.Shape{Kind: scoring.Kind(kind), Features: int(features), Outputs: int(outputs),
 		WeightBits: int(weightBits)}

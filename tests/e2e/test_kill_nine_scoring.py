@@ -74,9 +74,9 @@ def sent(monkeypatch):
     """Digests of all batches, and the paths of all requests."""
     digests, requests, honest, sign = [], [], HttpExchange.answer, RequestSigner.headers
 
-    def answer(self, digest, batch, batch_id):
+    def answer(self, digest, batch, batch_id, meanwhile):
         digests.append(hashlib.sha256(batch).digest())
-        return honest(self, digest, batch, batch_id)
+        return honest(self, digest, batch, batch_id, meanwhile)
 
     def signed(self, method, target, digest):
         requests.append(target.decode().partition("?")[0])

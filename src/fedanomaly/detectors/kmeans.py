@@ -257,6 +257,11 @@ class Kernels:
         """Return the circuit of the distances."""
         return self.near.circuit()
 
+    @property
+    def scale(self) -> Scale:
+        """What turns raw rows into readings."""
+        return self.near.scale
+
     def readings(self, X: Floats) -> Floats:
         """Return the rows in robust deviations."""
         return self.near.readings(X)

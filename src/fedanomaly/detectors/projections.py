@@ -161,6 +161,11 @@ class Polynomials(Projected):
         layer = Layer(np.diag(a), b, c, of_forms=True, weights=plain, bias=plain_bias)
         return Circuit("polynomial", (len(bias),), weights, bias, layer)
 
+    @property
+    def scale(self) -> Scale:
+        """What turns raw rows into readings."""
+        return self.view.scale
+
     def readings(self, X: Floats) -> Floats:
         """Return the rows in robust deviations."""
         return self.view.scale.readings(X)

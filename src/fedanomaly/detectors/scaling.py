@@ -57,6 +57,11 @@ class Scale:
         """Largest magnitude of a standardised reading."""
         return int(LIMIT) * self.grid
 
+    @property
+    def usual(self) -> float:
+        """Up to so many widths from the median a reading keeps its distance."""
+        return LINEAR
+
     def standardise(self, X: Floats) -> Floats:
         """Return whole numbers, held as floats for the sake of matrix products.
 

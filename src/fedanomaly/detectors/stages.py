@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from fedanomaly.types import Circuit, Floats, Integers, State, Statistics, Step, Total
+
+if TYPE_CHECKING:  # which has steps, and so comes from here
+    from fedanomaly.detectors.scaling import Scale
 
 
 class Stage(Protocol):
@@ -72,6 +75,11 @@ class EncryptableScorer(Scorer, Protocol):
 
     def circuit(self) -> Circuit:
         """Return what is computed on ciphertexts."""
+        ...
+
+    @property
+    def scale(self) -> Scale:
+        """What turns raw rows into readings; of rows that lie within `Scale.usual`, nothing else does."""
         ...
 
     def readings(self, X: Floats) -> Floats:

@@ -18,13 +18,28 @@ DEVIATIONS = 8.0
 class Bounds(Protocol):
     """Bounds of the errors of a circuit's outputs."""
 
-    def of(self, readings: Floats, outputs: Floats) -> Floats:
-        """Return a bound for every output.
+    def known(self, readings: Floats) -> Floats:
+        """Return what follows from the readings alone.
 
         Parameters
         ----------
         readings : float64 array of shape (n_events, n_features)
             What was encrypted.
+
+        Returns
+        -------
+        float64 array of shape (n_events, 1)
+            For `of`.
+        """
+        ...
+
+    def of(self, known: Floats, outputs: Floats) -> Floats:
+        """Return a bound for every output.
+
+        Parameters
+        ----------
+        known : float64 array of shape (n_events, 1)
+            Of the same events.
         outputs : float64 array of shape (n_events, n_outputs)
             What came back, or what should have.
 
@@ -73,16 +88,19 @@ class FormBounds:
         self._counts = np.array(circuit.rows, dtype=np.float64)
         self._rounding = math.ldexp(1.0, -shape.weight_bits - 1)
 
-    def of(self, readings: Floats, outputs: Floats) -> Floats:
-        """Return a bound for every output."""
+    def known(self, readings: Floats) -> Floats:
+        """Return what rounding moves a form by."""
         # As a product with ones the sums take half as long.
-        rounding = self._rounding * (1.0 + np.abs(readings) @ np.ones((readings.shape[1], 1)))
+        return self._rounding * (1.0 + np.abs(readings) @ np.ones((readings.shape[1], 1)))
+
+    def of(self, known: Floats, outputs: Floats) -> Floats:
+        """Return a bound for every output."""
         if self._kind == "linear":
-            return self._noise + rounding
-        errors = self._squares + 2.0 * rounding * self._sums + np.square(rounding) * self._counts
+            return self._noise + known
+        errors = self._squares + 2.0 * known * self._sums + np.square(known) * self._counts
         # The output itself is off by the bound: that much is added under the root.
-        known = np.sqrt(np.maximum(outputs, 0.0)) + np.sqrt(errors)
-        return 2.0 * known * np.sqrt(errors) + errors
+        root = np.sqrt(errors)
+        return 2.0 * (np.sqrt(np.maximum(outputs, 0.0)) + root) * root + errors
 
 
 class PolynomialBounds:
@@ -120,8 +138,12 @@ class PolynomialBounds:
             self._noise * np.sqrt(np.square(weights).sum(axis=1)) for weights in (circuit.weights, layer.weights)
         )
 
-    def of(self, readings: Floats, outputs: Floats) -> Floats:  # noqa: ARG002 - it follows from the readings
+    def of(self, known: Floats, outputs: Floats) -> Floats:  # noqa: ARG002 - it follows from the readings
         """Return a bound for every output."""
+        return known
+
+    def known(self, readings: Floats) -> Floats:
+        """Return the bounds."""
         circuit, layer = self._circuit, self._layer
         forms = readings @ circuit.weights.T + circuit.bias
         through = forms if layer.of_forms else readings

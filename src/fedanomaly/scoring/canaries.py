@@ -11,6 +11,8 @@ changes nothing to speak of.)
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -41,21 +43,30 @@ def drawn(events: int, canaries: int, half: int) -> Integers:
     return np.array((first + rest)[: min(canaries, events)], dtype=np.int64)
 
 
-def agree(circuit: Circuit, bounds: Bounds, readings: Floats, outputs: Floats, places: Integers) -> bool:
-    """Tell whether some outputs are no farther from what is computed here than noise and rounding explain.
+@dataclass(frozen=True, eq=False)
+class Canaries:
+    """Some events of a batch, and what the service should give for them.
 
     Parameters
     ----------
-    circuit : Circuit
-        What the service should have computed.
-    bounds : Bounds
-        Of its outputs.
-    readings : float64 array of shape (n_events, n_features)
-        What was encrypted.
-    outputs : float64 array of shape (n_events, n_outputs)
-        What came back.
     places : int64 array of shape (n_canaries,)
-        Which events to look at.
+        Where they are.
+    wanted : float64 array of shape (n_canaries, n_outputs)
+        Their outputs as computed here.
+    off : float64 array of shape (n_canaries, n_outputs)
+        How far from that noise and rounding explain.
     """
-    wanted = circuit.evaluate(readings[places])
-    return bool((np.abs(outputs[places] - wanted) <= bounds.of(readings[places], wanted)).all())
+
+    places: Integers
+    wanted: Floats
+    off: Floats
+
+    @classmethod
+    def of(cls, circuit: Circuit, bounds: Bounds, readings: Floats, places: Integers) -> Self:
+        """Compute them from a batch of readings, shape (n_events, n_features)."""
+        wanted = circuit.evaluate(readings[places])
+        return cls(places, wanted, bounds.of(bounds.known(readings[places]), wanted))
+
+    def agree(self, outputs: Floats) -> bool:
+        """Tell whether the outputs of a batch, shape (n_events, n_outputs), are right in these places."""
+        return bool((np.abs(outputs[self.places] - self.wanted) <= self.off).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -118,7 +119,13 @@ class HttpExchange:
         path = f"/v1/models/{circuit.digest.hex()}"
         self._connection.call("PUT", path, limit_bytes=0, body=(circuit.to_bytes(),))
 
-    def answer(self, digest: bytes, batch: bytes | bytearray, batch_id: bytes) -> memoryview:
+    def answer(
+        self,
+        digest: bytes,
+        batch: bytes | bytearray,
+        batch_id: bytes,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> memoryview:
         """Return the answer to an encrypted batch.
 
         Parameters
@@ -129,6 +136,8 @@ class HttpExchange:
             What `fhe.tenant.Tenant.encrypt` returned.
         batch_id : bytes
             16 bytes that no other batch under way has; best random.
+        meanwhile : callable, optional
+            Called while the service computes, in every try.
 
         Raises
         ------
@@ -148,6 +157,7 @@ class HttpExchange:
             f"/v1/models/{digest.hex()}/batches",
             limit_bytes=MAX_ANSWER_BYTES,
             body=(head, batch),
+            meanwhile=meanwhile,
         )
         answer = memoryview(body)
         found = FrameHead.from_bytes(answer[:HEAD_BYTES], "answer")

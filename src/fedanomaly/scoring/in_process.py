@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from fedanomaly.errors import MessageError, NotFoundError
@@ -39,9 +40,12 @@ class Exchange(Protocol):
         """Give the service a model, for this tenant only."""
         ...
 
-    def answer(self, digest: bytes, batch: bytearray, batch_id: bytes) -> bytes | bytearray | memoryview:
+    def answer(
+        self, digest: bytes, batch: bytearray, batch_id: bytes, meanwhile: Callable[[], object]
+    ) -> bytes | bytearray | memoryview:
         """Return the answer of a model to an encrypted batch; the number of 16 bytes tells batches apart.
 
+        `meanwhile` is work that may be done while the service computes, or not at all.
         The memory of the batch serves another one once this has returned or raised.
         """
         ...
@@ -79,9 +83,11 @@ class InProcess:
         with self._lock:
             self._prepared[digest] = prepared
 
-    def answer(self, digest: bytes, batch: bytearray, batch_id: bytes) -> bytearray:
+    def answer(
+        self, digest: bytes, batch: bytearray, batch_id: bytes, meanwhile: Callable[[], object] | None = None
+    ) -> bytearray:
         """Return the answer to a batch."""
-        del batch_id  # a call cannot be mistaken for another
+        del batch_id, meanwhile  # a call cannot be mistaken for another, and nothing runs beside it
         return self._of(digest).score(batch)
 
     def _of(self, digest: bytes) -> PreparedCircuit | PreparedModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -206,8 +207,10 @@ class _Watched(InProcess):
 
     begun = ended = 0.0
 
-    def answer(self, digest: bytes, batch: bytearray, batch_id: bytes) -> bytearray:
+    def answer(
+        self, digest: bytes, batch: bytearray, batch_id: bytes, meanwhile: Callable[[], object] | None = None
+    ) -> bytearray:
         self.begun = time.perf_counter()
-        answer = super().answer(digest, batch, batch_id)
+        answer = super().answer(digest, batch, batch_id, meanwhile)
         self.ended = time.perf_counter()
         return answer

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -19,11 +20,13 @@ import numpy.typing as npt
 
 from fedanomaly.detectors import Detector
 from fedanomaly.errors import ConfigError, RangeError, UnavailableError, WrongAnswerError
+from fedanomaly.fhe.readings import Standardiser
 from fedanomaly.fhe.scoring import PLACES, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Sizes, Tenant
-from fedanomaly.scoring import canaries, streaming
+from fedanomaly.scoring import streaming
 from fedanomaly.scoring.bounds import bounds_of
 from fedanomaly.scoring.buffers import Buffers
+from fedanomaly.scoring.canaries import CANARIES, Canaries, drawn
 from fedanomaly.scoring.exchange import HttpExchange
 from fedanomaly.scoring.hidden import HiddenModel
 from fedanomaly.scoring.in_process import Exchange
@@ -104,13 +107,17 @@ class EncryptedScorer:
         federation: bytes | None = None,
         ca_file: Path | None = None,
         retry_for_s: float | None = None,
-        n_canaries: int = canaries.CANARIES,
+        n_canaries: int = CANARIES,
         workers: int | None = None,
         hide_model: bool = False,
     ) -> None:
         self._detector = detector
         self._scorer = detector.encryptable()
         self._circuit, self._divisors = self._scorer.circuit().balanced()
+        scale = self._scorer.scale
+        self._standardised = Standardiser(
+            scale.center, scale.width, grid=scale.grid, usual=scale.usual, divisors=self._divisors
+        )
         self._digest = self._circuit.digest
         self._n_canaries = n_canaries
         self._workers = workers or (os.cpu_count() or 1) + 1
@@ -305,12 +312,10 @@ class EncryptedScorer:
 
     def _batch(self, rows: Floats, stop: Stop) -> Scored:
         """Return the scores of as many rows as a batch holds."""
-        encrypted = np.empty((len(rows), self._circuit.features))
-        for piece in _pieces(rows):
-            np.divide(self._scorer.readings(rows[piece]), self._divisors, out=encrypted[piece])
+        encrypted = self._readings(rows)
         part = self._part(encrypted, stop)
         scores, lower, upper = np.empty((3, len(rows)))
-        for piece in _pieces(rows):
+        for piece in _pieces(part.outputs):
             outputs, errors, readings = part.outputs[piece], part.errors[piece], encrypted[piece] * self._divisors
             scores[piece] = self._scorer.combined(outputs, readings)
             lower[piece] = self._scorer.combined(outputs - errors, readings)
@@ -327,6 +332,13 @@ class EncryptedScorer:
             bytes_down=part.batches * shape.answer_bytes,
         )
 
+    def _readings(self, rows: Floats) -> Floats:
+        """Return what is encrypted: the detector's readings, divided as the circuit wants them."""
+        readings, far = self._standardised(rows)
+        if far.any():
+            readings[far] = self._scorer.readings(rows[far]) / self._divisors
+        return readings
+
     def _part(self, readings: Floats, stop: Stop) -> _Part:
         """Return the outputs of one batch; of parts of it, where their mean leaves the range."""
         if stop.is_set():
@@ -336,35 +348,38 @@ class EncryptedScorer:
                 lambda: hidden.score(readings), upload=hidden.upload, retry_for_s=self._retry_for_s, stop=stop
             )
             return _Part(outputs, errors, batches=1, local=0)
+        local = cache(lambda: self._local(readings))
         outputs = resent(
-            lambda: self._answered(readings),
+            lambda: self._answered(readings, local),
             upload=lambda: self._service.upload(self._circuit),
             retry_for_s=self._retry_for_s,
             stop=stop,
         )
-        places = canaries.drawn(len(readings), self._n_canaries, self.max_events // 2)
-        if outputs is None or not canaries.agree(self._circuit, self._bounds, readings, outputs, places):
-            return self._halves(readings, stop)
-        return _Part(outputs, self._errors(readings, outputs), batches=1, local=0)
+        known, some = local()
+        if outputs is None or not some.agree(outputs):
+            return self._halves(readings, known, stop)
+        return _Part(outputs, self._bounds.of(known, outputs), batches=1, local=0)
 
-    def _errors(self, readings: Floats, outputs: Floats) -> Floats:
-        errors = np.empty(outputs.shape)
+    def _local(self, readings: Floats) -> tuple[Floats, Canaries]:
+        """Return what is computed here of a batch, while the service does its part."""
+        known = np.empty((len(readings), 1))
         for piece in _pieces(readings):
-            errors[piece] = self._bounds.of(readings[piece], outputs[piece])
-        return errors
+            known[piece] = self._bounds.known(readings[piece])
+        places = drawn(len(readings), self._n_canaries, self.max_events // 2)
+        return known, Canaries.of(self._circuit, self._bounds, readings, places)
 
-    def _answered(self, readings: Floats) -> Floats | None:
+    def _answered(self, readings: Floats, meanwhile: Callable[[], object]) -> Floats | None:
         """Return what the service gives for a batch; None if it cannot be a score."""
         with self._buffers.lend(self._tenant.shape.batch_bytes) as memory:
             batch, key = self._tenant.encrypt(readings, memory)
             try:
-                return key.decrypt(self._service.answer(self._digest, batch, os.urandom(ID_BYTES)))
+                return key.decrypt(self._service.answer(self._digest, batch, os.urandom(ID_BYTES), meanwhile))
             except RangeError:
                 return None
             finally:
                 key.close()
 
-    def _halves(self, readings: Floats, stop: Stop) -> _Part:
+    def _halves(self, readings: Floats, known: Floats, stop: Stop) -> _Part:
         """Return the outputs of a batch whose answer was refused, from smaller batches with smaller means."""
         outputs = self._circuit.evaluate(readings)
         # What is wrong may look like what is out of range; the difference is seen here, in the clear. Empty
@@ -376,7 +391,7 @@ class EncryptedScorer:
             raise WrongAnswerError("the service's scores are not those of this model")
         # Smaller batches have more empty places: no help where these alone are out of range.
         if len(readings) == 1 or (PLACES / shape.sharing * self._padding >= limit).any():
-            return _Part(outputs, self._errors(readings, outputs), batches=1, local=len(readings))
+            return _Part(outputs, self._bounds.of(known, outputs), batches=1, local=len(readings))
         middle = len(readings) // 2
         first, second = self._part(readings[:middle], stop), self._part(readings[middle:], stop)
         return _Part(
@@ -388,7 +403,7 @@ class EncryptedScorer:
 
 
 def _pieces(rows: Floats) -> Iterator[slice]:
-    """Yield parts of a batch that stay in a core's own cache from one operation to the next."""
+    """Yield parts of an array with a row for each event that stay in a core's own cache between operations."""
     many = max(PIECE_VALUES // rows.shape[1], 1)
     for start in range(0, len(rows), many):
         yield slice(start, start + many)

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +134,7 @@ class Connection:
         media_type: str = "application/octet-stream",
         signed: bool = True,
         wait_s: float = 0.0,
+        meanwhile: Callable[[], object] | None = None,
     ) -> bytes:
         """Send a request until it is answered, and return the answer's body.
 
@@ -153,6 +154,8 @@ class Connection:
             Whether to sign.
         wait_s : float
             How long the answer may take on purpose.
+        meanwhile : callable, optional
+            Called in every try, once the body is on its way and before its answer is waited for.
 
         Raises
         ------
@@ -167,7 +170,9 @@ class Connection:
             with attempt:
                 headers = {"content-type": media_type} if body else {}
                 target = f"{path}?{urlencode(params)}" if params else path
-                pieces = self._stream(method, target, headers, body, limit_bytes, signed=signed, wait_s=wait_s)
+                pieces = self._stream(
+                    method, target, headers, body, limit_bytes, signed=signed, wait_s=wait_s, meanwhile=meanwhile
+                )
                 return b"".join(pieces)
         raise AssertionError  # the last attempt raises
 
@@ -184,7 +189,7 @@ class Connection:
     def stream(self, path: str, *, start: int, limit_bytes: int) -> Iterator[bytes]:
         """Yield the body of a signed GET from byte `start` on; one try."""
         headers = {"range": f"bytes={start}-"} if start else {}
-        return self._stream("GET", path, headers, (), limit_bytes, signed=True, wait_s=0.0)
+        return self._stream("GET", path, headers, (), limit_bytes, signed=True)
 
     def _again(self, error: Exception) -> bool | float:
         """Retry only what says that a retry is safe; wait as long as it asks, else longer each time."""
@@ -201,7 +206,8 @@ class Connection:
         limit_bytes: int,
         *,
         signed: bool,
-        wait_s: float,
+        wait_s: float = 0.0,
+        meanwhile: Callable[[], object] | None = None,
     ) -> Iterator[bytes]:
         url = parse_url(self._origin + target)
         if signed:
@@ -219,7 +225,7 @@ class Connection:
             response = self._http.urlopen(
                 method,
                 url.url,
-                body=_pieces(body) if body else None,
+                body=_pieces(body, meanwhile) if body else None,
                 headers={"accept-encoding": "identity"} | headers,
                 timeout=urllib3.Timeout(connect=self._patience.connect_timeout_s, read=patience_s),
                 retries=False,
@@ -304,11 +310,15 @@ def _transport_errors(host: str, peer: str) -> Iterator[None]:
         raise UnavailableError(text, retry_after_s=0.0) from error
 
 
-def _pieces(body: Sequence[bytes | bytearray | memoryview]) -> Iterator[memoryview]:
+def _pieces(
+    body: Sequence[bytes | bytearray | memoryview], meanwhile: Callable[[], object] | None
+) -> Iterator[memoryview]:
     for part in body:
         view = memoryview(part)
         for at in range(0, len(view), PIECE_BYTES):
             yield view[at : at + PIECE_BYTES]
+    if meanwhile is not None:
+        meanwhile()
 
 
 def _paced(response: urllib3.BaseHTTPResponse, due_s: float, peer: str) -> Iterator[bytes]:

@@ -71,10 +71,10 @@ def test_a_source_waits_while_there_is_no_room():
 @pytest.mark.parametrize("error", [LookupError, ShapeError, UnavailableError])
 def test_an_error_comes_after_the_results_before(error):
     class Failing(Gate):
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             if error is UnavailableError and self.answered == 3:
                 raise UnavailableError("away")
-            return super().answer(digest, batch, batch_id)
+            return super().answer(digest, batch, batch_id, meanwhile)
 
     async def source():
         for row in ROWS[:15]:

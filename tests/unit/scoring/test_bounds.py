@@ -30,7 +30,7 @@ def errors_and_bounds(circuit, readings):
     batch, key = Tenant(service.shape, bytes(32), service.constants()).encrypt(readings)
     outputs = key.decrypt(service.score(batch))
     bounds = bounds_of(circuit, service.shape)
-    return np.abs(outputs - circuit.evaluate(readings)), bounds.of(readings, outputs)
+    return np.abs(outputs - circuit.evaluate(readings)), bounds.of(bounds.known(readings), outputs)
 
 
 @settings(max_examples=30, deadline=None)

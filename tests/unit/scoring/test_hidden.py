@@ -38,8 +38,8 @@ class Cheat(InProcess):
         super().__init__()
         self.does = does
 
-    def answer(self, digest, batch, batch_id):
-        return self.does(super().answer(digest, batch, batch_id))
+    def answer(self, digest, batch, batch_id, meanwhile):
+        return self.does(super().answer(digest, batch, batch_id, meanwhile))
 
 
 @pytest.mark.parametrize("events", [0, 1, 4096, 9_000])
@@ -87,7 +87,7 @@ def test_the_bounds_of_forms_hold_and_are_not_much_wider_than_the_noise():
     bounds = hidden._noise.bounds(x)
     worst = 0.0
     for _ in range(5):
-        forms = hidden._answered(x)
+        forms = hidden._answered(x, int)
         worst = np.maximum(worst, np.abs(forms - wanted) / bounds)
     assert worst.max() < 0.9
     assert worst[:100].max() > 0.25
@@ -161,11 +161,11 @@ def test_a_service_that_forgot_the_model_gets_the_same_bytes_again_and_a_fresh_b
             uploads.append(circuit.to_bytes())
             super().upload(circuit)
 
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             batches.append(bytes(batch))
             if len(batches) == 1:
                 self._prepared.clear()
-            return super().answer(digest, batch, batch_id)
+            return super().answer(digest, batch, batch_id, meanwhile)
 
     scored = EncryptedScorer(DETECTOR, Forgetful(), hide_model=True).score(ROWS[:10])
     assert np.allclose(scored.scores, DETECTOR.anomaly_scores(ROWS[:10]), rtol=5e-4, atol=5e-4)
@@ -201,9 +201,9 @@ def test_nothing_of_the_circuit_reaches_the_service():
             told.append(circuit.to_bytes())
             super().upload(circuit)
 
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             told.append(digest)
-            return super().answer(digest, batch, batch_id)
+            return super().answer(digest, batch, batch_id, meanwhile)
 
     EncryptedScorer(DETECTOR, Curious(), hide_model=True).score(ROWS[:10])
     model = DETECTOR.circuit().balanced()[0]

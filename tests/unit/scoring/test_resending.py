@@ -28,11 +28,11 @@ class Unreliable(InProcess):
         self.uploads += 1
         super().upload(circuit)
 
-    def answer(self, digest, batch, batch_id):
+    def answer(self, digest, batch, batch_id, meanwhile):
         self.batches.append((bytes(batch), batch_id))
         if self.errors:
             raise self.errors.pop(0)
-        return super().answer(digest, batch, batch_id)
+        return super().answer(digest, batch, batch_id, meanwhile)
 
 
 def test_every_try_is_another_batch_under_another_key():

@@ -3,12 +3,13 @@
 import copy
 import dataclasses
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fedanomaly.detectors import HBOS, GaussianMixture, Mahalanobis, from_params
+from fedanomaly.detectors import HBOS, GaussianMixture, Mahalanobis, from_params, registry
 from fedanomaly.detectors.rehearsal import sample, taught
 from fedanomaly.errors import ConfigError, DataError, NotFoundError, WrongAnswerError
 from fedanomaly.fhe.tenant import BatchKey
@@ -34,8 +35,8 @@ class Cheat(InProcess):
         super().__init__()
         self.does = does
 
-    def answer(self, digest, batch, batch_id):
-        return self.does(super().answer(digest, batch, batch_id))
+    def answer(self, digest, batch, batch_id, meanwhile):
+        return self.does(super().answer(digest, batch, batch_id, meanwhile))
 
 
 @pytest.mark.parametrize("events", [0, 1, 7, 4096, 4097, 9_000])
@@ -58,6 +59,17 @@ def test_the_true_score_lies_between_the_bounds(name):
     assert ((scored.lower <= scored.scores) & (scored.scores <= scored.upper)).all()
     certain = ~scored.uncertain
     assert np.array_equal(scored.outliers[certain], (detector.predict(rows) == -1)[certain])
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*(name for name in registry() if not from_params(name).why_no_circuit), *POLYNOMIAL})
+)
+def test_what_is_encrypted_are_the_readings_of_the_detector(name):
+    rows = np.vstack([sample(), 30.0 * sample()])
+    detector = taught(from_params(name, {"polynomial": True} if name in POLYNOMIAL else {}), rows)
+    scorer = EncryptedScorer(detector, InProcess())
+    readings = scorer._readings(detector.checked(rows)) * scorer._divisors
+    assert np.array_equal(readings, detector.encryptable().readings(rows))
 
 
 @pytest.mark.parametrize("name", POLYNOMIAL)
@@ -90,6 +102,11 @@ class Far:
 
     def readings(self, rows):
         return np.clip(40.0 * self._scorer.readings(rows), -64.0, 64.0)
+
+    @property
+    def scale(self):
+        own = self._scorer.scale
+        return SimpleNamespace(center=own.center, width=own.width, grid=own.grid, usual=-1.0)  # so no row is usual
 
     def __getattr__(self, name):
         return getattr(self._scorer, name)
@@ -160,8 +177,8 @@ def test_sizes_are_those_that_travelled():
     travelled = {"up": 0, "down": 0}
 
     class Counting(InProcess):
-        def answer(self, digest, batch, batch_id):
-            answer = super().answer(digest, batch, batch_id)
+        def answer(self, digest, batch, batch_id, meanwhile):
+            answer = super().answer(digest, batch, batch_id, meanwhile)
             travelled["up"] += len(batch)
             travelled["down"] += len(answer)
             return answer
@@ -318,11 +335,11 @@ def test_a_service_that_forgot_the_model_gets_it_again_and_a_fresh_batch():
     sent = []
 
     class Forgetful(InProcess):
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             sent.append(bytes(batch))
             if len(sent) == 1:
                 self._prepared.clear()
-            return super().answer(digest, batch, batch_id)
+            return super().answer(digest, batch, batch_id, meanwhile)
 
     scored = EncryptedScorer(DETECTOR, Forgetful()).score(ROWS[:10])
     assert np.allclose(scored.scores, DETECTOR.anomaly_scores(ROWS[:10]), rtol=5e-4, atol=5e-4)

@@ -34,11 +34,11 @@ class Gate(InProcess):
         self.open.set()
         self.asked = self.answered = 0
 
-    def answer(self, digest, batch, batch_id):
+    def answer(self, digest, batch, batch_id, meanwhile):
         self.asked += 1
         assert self.open.wait(60)
         self.answered += 1
-        return super().answer(digest, batch, batch_id)
+        return super().answer(digest, batch, batch_id, meanwhile)
 
 
 @pytest.fixture(scope="module")
@@ -219,10 +219,10 @@ def test_an_error_of_the_source_comes_after_the_results_before(scorer):
 
 def test_an_error_of_the_service_comes_after_the_results_before():
     class Failing(Gate):
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             if self.answered == 3:
                 raise UnavailableError("away")
-            return super().answer(digest, batch, batch_id)
+            return super().answer(digest, batch, batch_id, meanwhile)
 
     stream = EncryptedScorer(DETECTOR, Failing(), workers=1).stream(iter(ROWS), max_events=10)
     assert len([next(stream) for _ in range(30)]) == 30
@@ -232,7 +232,7 @@ def test_an_error_of_the_service_comes_after_the_results_before():
 
 def test_a_service_that_lacks_the_model_for_good_ends_the_stream():
     class Without(InProcess):
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             raise NotFoundError("no such model")
 
     with pytest.raises(NotFoundError):
@@ -266,11 +266,11 @@ def test_a_stream_that_is_closed_while_its_source_waits_asks_nothing_more_of_it(
 
 def test_a_stream_that_is_closed_gives_up_what_it_tries_again():
     class Fading(Gate):
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             if self.answered:
                 self.asked += 1
                 raise UnavailableError("away")
-            return super().answer(digest, batch, batch_id)
+            return super().answer(digest, batch, batch_id, meanwhile)
 
     service = Fading()
     stream = EncryptedScorer(DETECTOR, service, workers=1, retry_for_s=1e6).stream(ROWS[:20], max_events=10)
@@ -282,7 +282,7 @@ def test_a_stream_that_is_closed_gives_up_what_it_tries_again():
 
 def test_who_closes_the_scorer_ends_its_streams_also_while_the_service_is_away():
     class Away(Gate):
-        def answer(self, digest, batch, batch_id):
+        def answer(self, digest, batch, batch_id, meanwhile):
             self.asked += 1
             raise UnavailableError("away", retry_after_s=1000.0)
 
