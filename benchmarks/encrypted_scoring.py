@@ -243,12 +243,13 @@ def measure_http() -> dict[str, float]:
         alone.score(rows[:EVENTS])
         unloaded = [_seconds(lambda: alone.score(rows[:EVENTS])) for _ in range(100)]
         few = [_seconds(lambda: alone.score(rows[:1])) for _ in range(100)]
-        both.score(rows)
+        many = np.tile(rows, (16, 1))
+        both.score(many)
         done, begun = 0, time.perf_counter()
         memory = []
         while time.perf_counter() - begun < SUSTAINED_S:
-            both.score(np.tile(rows, (4, 1)))
-            done += 8 * EVENTS
+            both.score(many)
+            done += len(many)
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         rate_of_all = done / (time.perf_counter() - begun)
         loaded, due = [], time.perf_counter()

@@ -8,7 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,7 @@ PIECE_VALUES = 1 << 14
 """Readings that are worked on at a time: 128 KiB."""
 NEARLY = 0.99
 """Of the range: noise may bring a batch beyond it that is so near."""
+STOPPED = "scoring was stopped"
 ONE_TRY = Patience(attempts=1)
 """What is sent again goes out under a fresh key, so the connection itself repeats nothing."""
 RETRY_FOR_S = 60.0
@@ -121,6 +122,7 @@ class EncryptedScorer:
         self._digest = self._circuit.digest
         self._n_canaries = n_canaries
         self._workers = workers or (os.cpu_count() or 1) + 1
+        self._pool = ThreadPoolExecutor(self._workers, "encrypted-scoring")
         self._buffers = Buffers(self._workers)
         self._retry_for_s = retry_for_s if retry_for_s is not None else RETRY_FOR_S if isinstance(service, str) else 0.0
         self._closed = threading.Event()
@@ -174,6 +176,7 @@ class EncryptedScorer:
         A call under way fails. An `Exchange` stays open.
         """
         self._closed.set()
+        self._pool.shutdown(wait=False)
         if self._hidden is not None:
             self._hidden.close()
         if self._opened is not None:
@@ -297,18 +300,21 @@ class EncryptedScorer:
         if len(rows) <= self.max_events:
             yield from (self._batch(batch, stop) for batch in batches)
             return
-        with ThreadPoolExecutor(self._workers, "encrypted-scoring") as pool:
-            under_way: deque[Future[Scored]] = deque()
-            try:
-                for batch in batches:
-                    under_way.append(pool.submit(self._batch, batch, stop))
-                    if len(under_way) > self._workers:
-                        yield under_way.popleft().result()
-                while under_way:
+        under_way: deque[Future[Scored]] = deque()
+        try:
+            for batch in batches:
+                try:
+                    under_way.append(self._pool.submit(self._batch, batch, stop))
+                except RuntimeError:  # closed by another thread
+                    raise UnavailableError(STOPPED) from None
+                if len(under_way) > self._workers:
                     yield under_way.popleft().result()
-            finally:
-                for future in under_way:
-                    future.cancel()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+            wait(under_way)
 
     def _batch(self, rows: Floats, stop: Stop) -> Scored:
         """Return the scores of as many rows as a batch holds."""
@@ -342,7 +348,7 @@ class EncryptedScorer:
     def _part(self, readings: Floats, stop: Stop) -> _Part:
         """Return the outputs of one batch; of parts of it, where their mean leaves the range."""
         if stop.is_set():
-            raise UnavailableError("scoring was stopped")
+            raise UnavailableError(STOPPED)
         if (hidden := self._hidden) is not None:
             outputs, errors = resent(
                 lambda: hidden.score(readings), upload=hidden.upload, retry_for_s=self._retry_for_s, stop=stop

@@ -42,11 +42,12 @@ def test_arrays_streams_and_event_loops_over_one_connection(served):
     assert close_to(scored, ROWS[:40])
 
 
-def test_a_closed_scorer_asks_nothing_more(served):
+@pytest.mark.parametrize("events", [5, 9_000])
+def test_a_closed_scorer_asks_nothing_more(served, events):
     scorer = opened(served)
     scorer.close()
-    with pytest.raises(UnavailableError):
-        scorer.score(ROWS[:5])
+    with pytest.raises(UnavailableError, match="scoring was stopped"):
+        scorer.score(np.resize(ROWS, (events, ROWS.shape[1])))
 
 
 def test_a_stranger_is_refused_at_once_and_leaves_no_connection(served):

@@ -11,7 +11,7 @@ import pytest
 
 from fedanomaly.detectors import HBOS, GaussianMixture, Mahalanobis, from_params, registry
 from fedanomaly.detectors.rehearsal import sample, taught
-from fedanomaly.errors import ConfigError, DataError, NotFoundError, WrongAnswerError
+from fedanomaly.errors import ConfigError, DataError, NotFoundError, UnavailableError, WrongAnswerError
 from fedanomaly.fhe.tenant import BatchKey
 from fedanomaly.scoring import EncryptedScorer, InProcess
 from fedanomaly.scoring.canaries import drawn
@@ -59,6 +59,26 @@ def test_the_true_score_lies_between_the_bounds(name):
     assert ((scored.lower <= scored.scores) & (scored.scores <= scored.upper)).all()
     certain = ~scored.uncertain
     assert np.array_equal(scored.outliers[certain], (detector.predict(rows) == -1)[certain])
+
+
+def test_a_scorer_is_usable_after_a_failure_and_has_left_nothing_under_way():
+    under_way, failing = [], [True]
+
+    def does(answer):
+        under_way.append(answer)
+        try:
+            if failing:
+                raise UnavailableError("away")
+            return answer
+        finally:
+            under_way.remove(answer)
+
+    scorer = EncryptedScorer(DETECTOR, Cheat(does), workers=2)
+    with pytest.raises(UnavailableError, match="away"):
+        scorer.score(ROWS)
+    assert not under_way
+    failing.clear()
+    assert np.allclose(scorer.score(ROWS).scores, DETECTOR.anomaly_scores(ROWS), rtol=5e-4, atol=5e-4)
 
 
 @pytest.mark.parametrize(
