@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedanomaly.errors import CapacityError, ConfigError, FedAnomalyError, UnavailableError
+from fedanomaly.errors import CapacityError, ConfigError, FedAnomalyError, UnavailableError, WrongAnswerError
 from fedanomaly.node.events import Feed
 from fedanomaly.node.home import Home
 from fedanomaly.node.keystore import Keystore
@@ -63,8 +63,8 @@ class RemoteScoring:
     or_here : bool
         Whether rows that it cannot score may be scored here.
     hide_model : bool
-        Whether it gets models encrypted. After a wrong score the spent scorer stays,
-        and every call for its model fails: a new upload would be a new try.
+        Whether it gets models encrypted. After a wrong score every call for that model
+        fails until the node starts anew: a new upload would be a new try.
     """
 
     def __init__(self, exchange: HttpExchange, feed: Feed, *, or_here: bool, hide_model: bool) -> None:
@@ -73,6 +73,7 @@ class RemoteScoring:
         self._or_here = or_here
         self._hide_model = hide_model
         self._scorers: OrderedDict[str, EncryptedScorer] = OrderedDict()
+        self._lied_about: set[str] = set()
         self._lock = threading.Lock()
 
     @classmethod
@@ -113,6 +114,8 @@ class RemoteScoring:
         try:
             return self._scorer(lineage.request, detector).score(rows, progress=False)
         except FedAnomalyError as error:
+            if self._hide_model and isinstance(error, WrongAnswerError):
+                self._lied_about.add(lineage.request)
             self._feed.problem("remote-scoring-failed", model=lineage.name, error=str(error))
             if self._or_here and isinstance(error, ConfigError | CapacityError | UnavailableError):
                 return None
@@ -129,6 +132,11 @@ class RemoteScoring:
         from fedanomaly.scoring import EncryptedScorer  # noqa: PLC0415 - scikit-learn only when it scores
 
         with self._lock:
+            if request in self._lied_about:
+                raise WrongAnswerError(
+                    "the scoring service gave wrong scores for this encrypted model, and is not given it again",
+                    hint="name another service in policy.toml, and start the node anew",
+                )
             scorer = self._scorers.pop(request, None) or EncryptedScorer(
                 detector, self._exchange, retry_for_s=RETRY_FOR_S, hide_model=self._hide_model
             )
