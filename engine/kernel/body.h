@@ -137,6 +137,10 @@ KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const do
         }
     return !above;
 }
+
+// Not 0 if one of some residues, a multiple of 16, is q or more.
+KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(above)(x, (int)words, q); }
+
 #include "polynomial.h"
 #include "product.h"
 #undef JOIN_

@@ -1,5 +1,5 @@
+#include "decrypt.h"
 #include "encrypt.h"
-
 #include "kernel.h"
 
 #if defined(__x86_64__)
@@ -41,6 +41,18 @@
 #define LOAD_D _mm512_loadu_pd
 #define STORE_D _mm512_storeu_pd
 #define ZERO_D _mm512_setzero_pd
+#define MIN_D _mm512_min_pd
+#define MAX_D _mm512_max_pd
+#define AS_D _mm512_castsi512_pd
+#define AS_U _mm512_castpd_si512
+#define TRANSPOSE_D transpose_d_avx512
+#define ADD_64 _mm512_add_epi64
+#define SUB_64 _mm512_sub_epi64
+#define MUL_64 _mm512_mul_epu32
+#define LOAD_64(p) _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
+#define WHOLE_64(v) _mm512_cvtepu32_epi64(_mm512_cvttpd_epi32(v))
+#define IS_0(v) _mm512_movm_epi64(_mm512_testn_epi64_mask(v, v))
+#define REVERSE(v) _mm512_permutexvar_epi32(_mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), v)
 #define WANTED(n) ((__mmask8)((1u << (n)) - 1))
 #define LOAD_WANTED(p, m) _mm512_maskz_loadu_pd(m, p)
 #define ADD_ROUNDED(p, v)                                                                         \
@@ -69,6 +81,22 @@ __attribute__((target(TARGET), always_inline)) static inline void transpose_avx5
         const __m512i third = _mm512_shuffle_i32x4(a[k + 8], a[k + 12], 0x88), fourth = _mm512_shuffle_i32x4(a[k + 8], a[k + 12], 0xDD);
         v[k] = _mm512_shuffle_i32x4(first, third, 0x88), v[k + 8] = _mm512_shuffle_i32x4(first, third, 0xDD);
         v[k + 4] = _mm512_shuffle_i32x4(second, fourth, 0x88), v[k + 12] = _mm512_shuffle_i32x4(second, fourth, 0xDD);
+    }
+}
+
+__attribute__((target(TARGET), always_inline)) static inline void transpose_d_avx512(__m512d *v) {
+    __m512d a[8];
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k += 2) {
+        a[k] = _mm512_unpacklo_pd(v[k], v[k + 1]);
+        a[k + 1] = _mm512_unpackhi_pd(v[k], v[k + 1]);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < 2; k++) {
+        const __m512d first = _mm512_shuffle_f64x2(a[k], a[k + 2], 0x88), second = _mm512_shuffle_f64x2(a[k], a[k + 2], 0xDD);
+        const __m512d third = _mm512_shuffle_f64x2(a[k + 4], a[k + 6], 0x88), fourth = _mm512_shuffle_f64x2(a[k + 4], a[k + 6], 0xDD);
+        v[k] = _mm512_shuffle_f64x2(first, third, 0x88), v[k + 4] = _mm512_shuffle_f64x2(first, third, 0xDD);
+        v[k + 2] = _mm512_shuffle_f64x2(second, fourth, 0x88), v[k + 6] = _mm512_shuffle_f64x2(second, fourth, 0xDD);
     }
 }
 #include "encrypt_body.h"
@@ -106,6 +134,18 @@ __attribute__((target(TARGET), always_inline)) static inline void transpose_avx5
 #define LOAD_D _mm256_loadu_pd
 #define STORE_D _mm256_storeu_pd
 #define ZERO_D _mm256_setzero_pd
+#define MIN_D _mm256_min_pd
+#define MAX_D _mm256_max_pd
+#define AS_D _mm256_castsi256_pd
+#define AS_U _mm256_castpd_si256
+#define TRANSPOSE_D transpose_d_avx2
+#define ADD_64 _mm256_add_epi64
+#define SUB_64 _mm256_sub_epi64
+#define MUL_64 _mm256_mul_epu32
+#define LOAD_64(p) _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)(p)))
+#define WHOLE_64(v) _mm256_cvtepu32_epi64(_mm256_cvttpd_epi32(v))
+#define IS_0(v) _mm256_cmpeq_epi64(v, _mm256_setzero_si256())
+#define REVERSE(v) _mm256_permutevar8x32_epi32(v, _mm256_set_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 #define WANTED(n) _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_set_epi64x(3, 2, 1, 0))
 #define LOAD_WANTED(p, m) _mm256_maskload_pd(p, m)
 #define ADD_ROUNDED(p, v)                                                                   \
@@ -131,6 +171,13 @@ __attribute__((target(TARGET), always_inline)) static inline void transpose_avx2
         v[k] = _mm256_permute2x128_si256(a[k], a[k + 4], 0x20);
         v[k + 4] = _mm256_permute2x128_si256(a[k], a[k + 4], 0x31);
     }
+}
+
+__attribute__((target(TARGET), always_inline)) static inline void transpose_d_avx2(__m256d *v) {
+    const __m256d even = _mm256_unpacklo_pd(v[0], v[1]), odd = _mm256_unpackhi_pd(v[0], v[1]);
+    const __m256d even2 = _mm256_unpacklo_pd(v[2], v[3]), odd2 = _mm256_unpackhi_pd(v[2], v[3]);
+    v[0] = _mm256_permute2f128_pd(even, even2, 0x20), v[1] = _mm256_permute2f128_pd(odd, odd2, 0x20);
+    v[2] = _mm256_permute2f128_pd(even, even2, 0x31), v[3] = _mm256_permute2f128_pd(odd, odd2, 0x31);
 }
 #include "encrypt_body.h"
 
@@ -158,6 +205,33 @@ void fa_encrypt_mask(int isa, int limbs, int points, const uint32_t *primes, con
                                                  whole, a, features, count, work, out);
 }
 
+void fa_decrypt_product(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *secret,
+                        const uint32_t *secret_quotients, const uint32_t *x, const uint32_t *y, uint32_t *out) {
+    (isa == FA_AVX512 ? add_product_avx512 : add_product_avx2)(limbs, points, primes, secret, secret_quotients, x, y, out);
+}
+
+void fa_decrypt_quadratic(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
+                          const uint32_t *quotients, const uint32_t *secret, const uint32_t *secret_quotients,
+                          const uint32_t *answer, const uint32_t *constant, uint32_t *out) {
+    (isa == FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, primes, roots, quotients, secret,
+                                                           secret_quotients, answer, constant, out);
+}
+
+void fa_decrypt_inverse(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
+                        const uint32_t *quotients, uint32_t *x) {
+    (isa == FA_AVX512 ? inverse_avx512 : inverse_avx2)(limbs, points, primes, roots, quotients, x);
+}
+
+double fa_decrypt_join(int isa, int limbs, int points, const fa_crt *crt, const uint32_t *x, double unit,
+                       double *values) {
+    return (isa == FA_AVX512 ? join_avx512 : join_avx2)(limbs, points, crt, x, unit, values);
+}
+
+double fa_decrypt_slots(int isa, int points, const double *cosines, const double *sines, const int32_t *order,
+                        int paired, double *values, int events, double *scores) {
+    return (isa == FA_AVX512 ? slots_avx512 : slots_avx2)(points, cosines, sines, order, paired, values, events, scores);
+}
+
 #else // another processor: Lattigo's transforms do everything
 
 int fa_encrypt_lanes(int isa) { return 8; }
@@ -169,4 +243,19 @@ void fa_encrypt_encode(int isa, int points, const double *turns, const int32_t *
 void fa_encrypt_mask(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
                      const uint32_t *quotients, const uint32_t *secret, const uint32_t *secret_quotients,
                      const int32_t *whole, const uint32_t *a, int features, int count, uint32_t *work, uint32_t *out) {}
+void fa_decrypt_product(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *secret,
+                        const uint32_t *secret_quotients, const uint32_t *x, const uint32_t *y, uint32_t *out) {}
+void fa_decrypt_quadratic(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
+                          const uint32_t *quotients, const uint32_t *secret, const uint32_t *secret_quotients,
+                          const uint32_t *answer, const uint32_t *constant, uint32_t *out) {}
+void fa_decrypt_inverse(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
+                        const uint32_t *quotients, uint32_t *x) {}
+double fa_decrypt_join(int isa, int limbs, int points, const fa_crt *crt, const uint32_t *x, double unit,
+                       double *values) {
+    return 0;
+}
+double fa_decrypt_slots(int isa, int points, const double *cosines, const double *sines, const int32_t *order,
+                        int paired, double *values, int events, double *scores) {
+    return 0;
+}
 #endif

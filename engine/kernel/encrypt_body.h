@@ -276,6 +276,7 @@ KERNEL void FN(encode)(int points, const double *turns, const int32_t *order, do
         }
     }
 }
+#include "decrypt_body.h"
 #undef JOIN_
 #undef JOIN
 #undef FN
@@ -314,6 +315,18 @@ KERNEL void FN(encode)(int points, const double *turns, const int32_t *order, do
 #undef LOAD_D
 #undef STORE_D
 #undef ZERO_D
+#undef MIN_D
+#undef MAX_D
+#undef AS_D
+#undef AS_U
+#undef TRANSPOSE_D
+#undef ADD_64
+#undef SUB_64
+#undef MUL_64
+#undef LOAD_64
+#undef WHOLE_64
+#undef IS_0
+#undef REVERSE
 #undef WANTED
 #undef LOAD_WANTED
 #undef ADD_ROUNDED

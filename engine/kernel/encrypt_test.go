@@ -11,10 +11,10 @@ import (
 )
 
 // lattigo makes a ring with its tables. The primes are those next below 2^30.
-func lattigo(t testing.TB, points int) (*ring.Ring, *Ring) {
+func lattigo(t testing.TB, set Set, points, limbs int) (*ring.Ring, *Ring) {
 	t.Helper()
 	var primes []uint64
-	for q := uint64(1)<<30 + 1 - 2*uint64(points); len(primes) < 6; q -= 2 * uint64(points) {
+	for q := uint64(1)<<30 + 1 - 2*uint64(points); len(primes) < limbs; q -= 2 * uint64(points) {
 		if ring.IsPrime(q) {
 			primes = append(primes, q)
 		}
@@ -33,7 +33,7 @@ func lattigo(t testing.TB, points int) (*ring.Ring, *Ring) {
 	for i := range turns {
 		turns[i] = complex(math.Cos(float64(i)), math.Sin(float64(i)))
 	}
-	return r, NewRing(primes, roots, turns)
+	return r, NewRing(set, primes, roots, turns)
 }
 
 // polynomials are some at random, and those with the largest and least sums.
@@ -65,17 +65,17 @@ func polynomials(random *rand.Rand, points int, q uint64) (all [][]uint64) {
 func TestForwardIsLattigosTransform(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 1))
 	for _, points := range []int{4096, 8192} {
-		theirs, ours := lattigo(t, points)
-		for l, sub := range theirs.SubRings {
-			for kind, x := range polynomials(random, points, sub.Modulus) {
-				want := make([]uint64, points)
-				sub.NTT(x, want)
-				for _, set := range sets()[1:] {
+		for _, set := range sets()[1:] {
+			theirs, ours := lattigo(t, set, points, 6)
+			for l, sub := range theirs.SubRings {
+				for kind, x := range polynomials(random, points, sub.Modulus) {
+					want := make([]uint64, points)
+					sub.NTT(x, want)
 					got := make([]uint32, points)
 					for i, v := range x {
 						got[i] = uint32(v)
 					}
-					ours.Forward(set, l, got)
+					ours.Forward(l, got)
 					for i, v := range got {
 						if uint64(v) != want[i] {
 							t.Fatalf("%v: polynomial %d, prime %d, point %d is %d, not %d", set, kind, l, i, v, want[i])
@@ -90,12 +90,12 @@ func TestForwardIsLattigosTransform(t *testing.T) {
 func TestMaskIsTheTransformMinusAS(t *testing.T) {
 	random := rand.New(rand.NewPCG(6, 1))
 	for _, points := range []int{4096, 8192} {
-		theirs, ours := lattigo(t, points)
 		for _, set := range sets()[1:] {
+			theirs, ours := lattigo(t, set, points, 6)
 			lanes := Lanes(set)
 			for _, shape := range [][3]int{{1, 0, 1}, {lanes, 0, lanes}, {lanes + 3, 3, lanes}, {2 * lanes, 5, lanes - 1}} {
 				features, first, count := shape[0], shape[1], shape[2]
-				tile, secret := ours.NewTile(set), ours.NewSecret()
+				tile, secret := ours.NewTile(), ours.NewSecret()
 				for i := range tile.whole {
 					// As large as a coefficient may be on one side, and beyond any reading on the other.
 					tile.whole[i] = []int32{1<<30 - 1<<20, 1<<20 - 1<<30, 0, -1, random.Int32()>>1 - 1<<29}[random.IntN(5)]
@@ -111,7 +111,7 @@ func TestMaskIsTheTransformMinusAS(t *testing.T) {
 						a[l*points*features+i] = []uint32{0, 1, q - 1, random.Uint32N(q)}[random.IntN(4)]
 					}
 				}
-				ours.Mask(set, tile, secret, a, features, first, count, out)
+				ours.Mask(tile, secret, a, features, first, count, out)
 				want, c := make([]uint32, len(out)), make([]uint64, points)
 				for l, sub := range theirs.SubRings {
 					for i := range count {
@@ -121,7 +121,7 @@ func TestMaskIsTheTransformMinusAS(t *testing.T) {
 						sub.NTT(c, c)
 						for n, v := range c {
 							at := (l*points+n/Block*Block)*features + (first+i)*Block + n%Block
-							as := uint64(a[at]) * uint64(secret.residues[l*points+n]) % sub.Modulus
+							as := uint64(a[at]) * uint64(secret.Residues[l*points+n]) % sub.Modulus
 							want[at] = uint32((v + sub.Modulus - as) % sub.Modulus)
 						}
 					}
@@ -149,9 +149,9 @@ func inverse(z, turns []complex128) {
 func TestEncodeIsTheRoundedFFTPlusNoise(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 1))
 	for _, points := range []int{4096, 8192} {
-		_, r := lattigo(t, points)
 		slots := points / 2
 		for _, set := range sets()[1:] {
+			_, r := lattigo(t, set, points, 6)
 			lanes := Lanes(set)
 			for _, shape := range [][4]int{{1, 0, 1, 1}, {lanes, 0, lanes, points}, {lanes + 5, 2, lanes - 1, slots + 1}, {3, 1, 2, slots - 1}} {
 				features, first, count, events := shape[0], shape[1], shape[2], shape[3]
@@ -162,10 +162,10 @@ func TestEncodeIsTheRoundedFFTPlusNoise(t *testing.T) {
 				for i := range noise {
 					noise[i] = []uint64{0, 1<<64 - 1, 1<<21 - 1, 1<<42 - 1<<21, random.Uint64()}[random.IntN(5)]
 				}
-				tile := r.NewTile(set)
-				r.Noise(set, part(noise, count, 0, points/2), count, 0, tile)
-				r.Noise(set, part(noise, count, points/2, points), count, points/2, tile)
-				r.Encode(set, 1<<23, rows, features, first, count, tile)
+				tile := r.NewTile()
+				r.Noise(part(noise, count, 0, points/2), count, 0, tile)
+				r.Noise(part(noise, count, points/2, points), count, points/2, tile)
+				r.Encode(1<<23, rows, features, first, count, tile)
 				z := make([]complex128, slots)
 				for i := range count {
 					for e := range points {
@@ -207,15 +207,15 @@ func part(words []uint64, rows, from, to int) (out []uint64) {
 }
 
 func TestNothingSecretIsLeft(t *testing.T) {
-	_, r := lattigo(t, 4096)
 	for _, set := range sets()[1:] {
-		tile, secret := r.NewTile(set), r.NewSecret()
+		_, r := lattigo(t, set, 4096, 6)
+		tile, secret := r.NewTile(), r.NewSecret()
 		secret.Set(r, 5, slices.Repeat([]uint32{7}, 4096))
-		r.Noise(set, make([]uint64, 4096), 1, 0, tile)
-		r.Encode(set, 1<<23, []float64{5}, 1, 0, 1, tile)
+		r.Noise(make([]uint64, 4096), 1, 0, tile)
+		r.Encode(1<<23, []float64{5}, 1, 0, 1, tile)
 		tile.Wipe()
 		secret.Wipe()
-		for _, held := range [][]uint32{secret.residues, secret.quotients} {
+		for _, held := range [][]uint32{secret.Residues, secret.Quotients} {
 			if slices.ContainsFunc(held, func(v uint32) bool { return v != 0 }) {
 				t.Errorf("%v: a secret is left", set)
 			}

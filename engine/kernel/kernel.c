@@ -182,6 +182,10 @@ void fa_kernel_product(int isa, int limbs, int points, int features, int rows, c
     (isa == FA_AVX512 ? product_avx512 : product_avx2)(limbs, points, features, rows, primes, matrix, x, out);
 }
 
+static int some_above(int isa, const uint32_t *x, long words, double q) {
+    return (isa == FA_AVX512 ? any_above_avx512 : any_above_avx2)(x, words, q);
+}
+
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -228,14 +232,17 @@ int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, 
 void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {}
 void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
                        const uint32_t *matrix, const uint32_t *x, uint32_t *out) {}
+static int some_above(int isa, const uint32_t *x, long words, double q) { return 0; }
 double fa_kernel_peak(int isa) { return 0; }
 #endif
 
 int fa_kernel_below(int limbs, long words, const double *primes, const uint32_t *x) {
-    for (int l = 0; l < limbs; l++) {
+    const int isa = fa_kernel_best();
+    for (int l = 0; l < limbs; l++, x += words) {
         const uint32_t q = (uint32_t)primes[l];
-        uint32_t above = 0;
-        for (long i = 0; i < words; i++) above |= x[l * words + i] >= q;
+        const long whole = isa ? words / 16 * 16 : 0;
+        uint32_t above = isa && some_above(isa, x, whole, q);
+        for (long i = whole; i < words; i++) above |= x[i] >= q;
         if (above) return 0;
     }
     return 1;

@@ -1,8 +1,8 @@
 // Package kernel is what a scoring service computes on residues (products with
-// small whole numbers, and sums of products), and what a tenant encrypts with. Two
-// C versions for AVX-512 and AVX2. Of the former there is one in Go for every other
-// processor; for the latter, package scoring uses Lattigo there. All give the same
-// bits.
+// small whole numbers, and sums of products), and what a tenant encrypts and
+// decrypts with. Two C versions for AVX-512 and AVX2. Of the former there is one in
+// Go for every other processor; for the latter, package scoring uses Lattigo there.
+// All give the same bits.
 package kernel
 
 // #cgo CFLAGS: -std=gnu11

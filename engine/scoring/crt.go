@@ -49,30 +49,22 @@ func words(x *big.Int) (out [3]uint64) {
 // sum y_j / q_j). The sum is exact, below 6 Q < 2^192; k could be wrong only where
 // the result is half of Q but for 2^-50 of it, which no score may reach.
 func (c *crt) centred(residues [][]uint64, n int) float64 {
-	if len(c.primes) == 2 {
-		return c.centredPair(residues[0][n], residues[1][n])
-	}
-	var sum [3]uint64
+	var y [6]uint64
 	times := 0.5
 	for l, q := range c.primes {
-		y := ring.MRed(residues[l][n], c.inverse[l], q, c.mred[l])
-		times += float64(y) * c.share[l]
-		addTimes(&sum, &c.part[l], y)
+		y[l] = ring.MRed(residues[l][n], c.inverse[l], q, c.mred[l])
+		times += float64(y[l]) * c.share[l]
+	}
+	if len(c.primes) == 2 { // the sum fits a word
+		return float64(int64(y[0]*c.part[0][0] + y[1]*c.part[1][0] - uint64(times)*c.modulus[0]))
+	}
+	var sum [3]uint64
+	for l := range c.primes {
+		addTimes(&sum, &c.part[l], y[l])
 	}
 	var minus [3]uint64
 	addTimes(&minus, &c.modulus, uint64(times))
 	return difference(&sum, &minus)
-}
-
-// centredPair is centred for two primes, whose product fits a word: r0 + q0 y with
-// y = (r1 - r0) / q0 mod q1. q0 is less than twice q1.
-func (c *crt) centredPair(r0, r1 uint64) float64 {
-	q0, q1 := c.primes[0], c.primes[1]
-	x := r0 + q0*ring.MRed(r1+2*q1-r0, c.inverse[1], q1, c.mred[1])
-	if x > c.modulus[0]/2 {
-		x -= c.modulus[0]
-	}
-	return float64(int64(x))
 }
 
 // addTimes adds x y to sum, mod 2^192.

@@ -17,7 +17,8 @@ import (
 // of a row of readings, and 512 bytes side by side in a batch instead of 64.
 const tile = 8
 
-// encryptor has the tables to encrypt with: those of a kernel, or moduli.
+// encryptor has the tables to encrypt and decrypt with: those of the kernels, or
+// moduli for the portable path.
 type encryptor struct {
 	preset *preset
 	set    kernel.Set
@@ -26,12 +27,10 @@ type encryptor struct {
 }
 
 func newEncryptor(p *preset, set kernel.Set) *encryptor {
-	c := &encryptor{preset: p, set: set}
 	roots := p.roots()
+	c := &encryptor{preset: p, set: set, ring: kernel.NewRing(set, p.primes, roots, turns(p.ring.N()))}
 	if set == kernel.Portable {
 		c.moduli = p.moduli(roots)
-	} else {
-		c.ring = kernel.NewRing(p.primes, roots, turns(p.ring.N()))
 	}
 	return c
 }
@@ -97,7 +96,7 @@ func (p *preset) moduli(roots [][]uint64) (all []modulus) {
 type scratch struct {
 	keys   []stream.Key // of the noise of every feature
 	tiles  chan *bench  // those that no core has
-	secret kernel.Secret
+	secret ring.Poly
 	word   []uint32
 
 	slots   []complex128    // the portable path's,
@@ -119,13 +118,12 @@ const span = 512
 
 func (c *encryptor) newScratch(features int) *scratch {
 	n := c.preset.ring.N()
-	s := &scratch{keys: make([]stream.Key, features)}
+	s := &scratch{keys: make([]stream.Key, features), secret: c.preset.ring.NewPoly(), word: make([]uint32, n)}
 	if c.set != kernel.Portable {
-		s.word, s.secret = make([]uint32, n), c.ring.NewSecret()
 		s.tiles = make(chan *bench, runtime.GOMAXPROCS(0))
 		for range cap(s.tiles) {
 			lanes := kernel.Lanes(c.set)
-			b := &bench{Tile: c.ring.NewTile(c.set), random: make([]uint64, lanes*span)}
+			b := &bench{Tile: c.ring.NewTile(), random: make([]uint64, lanes*span)}
 			for range lanes {
 				b.noise = append(b.noise, new(stream.Stream))
 			}
@@ -151,7 +149,9 @@ func (s *scratch) wipe() {
 		clear(b.random)
 		s.tiles <- b
 	}
-	s.secret.Wipe()
+	for _, c := range s.secret.Coeffs {
+		clear(c)
+	}
 	clear(s.word)
 	clear(s.slots)
 	for i := range tile {
@@ -161,20 +161,18 @@ func (s *scratch) wipe() {
 	}
 }
 
-// encrypt writes c0 = NTT(m + e) - a s of rows that were checked, and returns s
-// at the points of the NTT in Montgomery form. A kernel's features are spread over
-// the cores.
-func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *stream.Stream, s *scratch, out []uint32) (ring.Poly, error) {
+// encrypt writes c0 = NTT(m + e) - a s of rows that were checked, and returns s. A
+// kernel's features are spread over the cores.
+func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *stream.Stream, s *scratch, out []uint32) (*kernel.Secret, error) {
 	p := c.preset
-	secret := p.ring.NewPoly()
-	random.Ternary(secret.Coeffs, p.primes)
+	random.Ternary(s.secret.Coeffs, p.primes)
 	for i := range s.keys {
 		s.keys[i] = random.Key()
 	}
+	secret := c.transform(s)
 	if c.set == kernel.Portable {
 		noise := new(stream.Stream)
 		defer noise.Wipe()
-		p.ring.NTT(secret, secret)
 		for first := 0; first < features; first += tile {
 			count := min(tile, features-first)
 			s.gather(rows, features, first, count)
@@ -183,19 +181,9 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 				noise.CentredBinomial(s.whole[i])
 				c.encode(s.columns[i], s.slots, s.whole[i])
 			}
-			c.mask(secret, s, a, features, first, count, out)
+			c.mask(s, a, features, first, count, out)
 		}
 	} else {
-		for l, row := range secret.Coeffs {
-			for i, v := range row {
-				s.word[i] = uint32(v)
-			}
-			c.ring.Forward(c.set, l, s.word)
-			s.secret.Set(c.ring, l, s.word)
-			for i, v := range s.word {
-				row[i] = uint64(v)
-			}
-		}
 		lanes := kernel.Lanes(c.set)
 		err := workers.Each((features+lanes-1)/lanes, func(i int) {
 			b := <-s.tiles
@@ -203,15 +191,33 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 			first := i * lanes
 			count := min(lanes, features-first)
 			c.noise(s.keys[first:first+count], b)
-			c.ring.Encode(c.set, p.scale(), rows, features, first, count, b.Tile)
-			c.ring.Mask(c.set, b.Tile, s.secret, a, features, first, count, out)
+			c.ring.Encode(p.scale(), rows, features, first, count, b.Tile)
+			c.ring.Mask(b.Tile, secret, a, features, first, count, out)
 		})
 		if err != nil {
-			return ring.Poly{}, err
+			secret.Wipe()
+			return nil, err
 		}
 	}
-	p.ring.MForm(secret, secret)
 	return secret, nil
+}
+
+// transform takes the secret to the points of the NTT.
+func (c *encryptor) transform(s *scratch) *kernel.Secret {
+	if c.set == kernel.Portable {
+		c.preset.ring.NTT(s.secret, s.secret)
+	}
+	secret := c.ring.NewSecret()
+	for l, row := range s.secret.Coeffs {
+		for i, v := range row {
+			s.word[i] = uint32(v)
+		}
+		if c.set != kernel.Portable {
+			c.ring.Forward(l, s.word)
+		}
+		secret.Set(c.ring, l, s.word)
+	}
+	return secret
 }
 
 // noise writes the noise of some features to a tile.
@@ -224,7 +230,7 @@ func (c *encryptor) noise(keys []stream.Key, b *bench) {
 		for i := range keys {
 			b.noise[i].Words(random[i*span : (i+1)*span])
 		}
-		c.ring.Noise(c.set, random, len(keys), first, b.Tile)
+		c.ring.Noise(random, len(keys), first, b.Tile)
 	}
 }
 
@@ -261,7 +267,7 @@ func (c *encryptor) encode(column []float64, slots []complex128, whole []int64) 
 }
 
 // mask writes c0 of some features, block by block because that is how they lie.
-func (c *encryptor) mask(secret ring.Poly, s *scratch, a []uint32, features, first, count int, out []uint32) {
+func (c *encryptor) mask(s *scratch, a []uint32, features, first, count int, out []uint32) {
 	n, l := c.preset.ring.N(), 0
 	for _, m := range c.moduli {
 		for i, whole := range s.whole[:count] {
@@ -276,7 +282,7 @@ func (c *encryptor) mask(secret ring.Poly, s *scratch, a []uint32, features, fir
 			inverse := ^uint64(0) / q
 			for p := 0; p < n; p += kernel.Block {
 				at := (l*n+p)*features + first*kernel.Block
-				key := (*[kernel.Block]uint64)(secret.Coeffs[l][p:])
+				key := (*[kernel.Block]uint64)(s.secret.Coeffs[l][p:])
 				for i := range count {
 					hide((*[kernel.Block]uint64)(s.points[i][p:]), key, (*[kernel.Block]uint32)(a[at:]), q, inverse,
 						(*[kernel.Block]uint32)(out[at:]))

@@ -208,7 +208,7 @@ func TestAnAnswerThatLiesEndsTheModelKey(t *testing.T) {
 		hidden, key := hiddenPair(t, m, kernel.Best())
 		batchKey, answer := answered(t, hidden, key, readings(random, 40))
 		other, right := answered(t, hidden, key, readings(random, 40))
-		forms, u, constant := make([]float64, 30), key.secrets[2].Coeffs[1], key.tenant.constant
+		forms, u, constant := make([]float64, 30), key.secrets[2], key.tenant.constant
 		bend(answer)
 		if err := key.Decrypt(batchKey, answer, forms); !errors.Is(err, fault.Range) {
 			t.Fatalf("%s: %v", name, err)
@@ -216,13 +216,13 @@ func TestAnAnswerThatLiesEndsTheModelKey(t *testing.T) {
 		if slices.ContainsFunc(forms, func(v float64) bool { return v != 0 }) {
 			t.Errorf("%s: forms were left", name)
 		}
-		if slices.ContainsFunc(u, func(v uint64) bool { return v != 0 }) || slices.ContainsFunc(constant, func(v uint32) bool { return v != 0 }) {
+		if isLeft(u) || slices.ContainsFunc(constant, func(v uint32) bool { return v != 0 }) {
 			t.Errorf("%s: secrets are still in memory", name)
 		}
 		if err := key.Decrypt(other, right, forms); !errors.Is(err, fault.Range) {
 			t.Errorf("%s: another answer was opened: %v", name, err)
 		}
-		if other.secret.Coeffs != nil {
+		if other.secret != nil {
 			t.Errorf("%s: the key of another batch is still there", name)
 		}
 		if _, err := key.Encrypt(readings(random, 4), make([]uint32, key.BatchWords())); !errors.Is(err, fault.Range) {
@@ -267,9 +267,9 @@ func TestAClosedModelKeyDoesNothing(t *testing.T) {
 	random := rand.New(rand.NewPCG(10, 9))
 	hidden, key := hiddenPair(t, draw(random, Quadratic, 3, 2), kernel.Best())
 	batchKey, answer := answered(t, hidden, key, readings(random, 15))
-	u := key.secrets[0].Coeffs[0]
+	u := key.secrets[0]
 	key.Close()
-	if slices.ContainsFunc(u, func(v uint64) bool { return v != 0 }) {
+	if isLeft(u) {
 		t.Error("a secret is still in memory")
 	}
 	if err := key.Decrypt(batchKey, answer, make([]float64, 10)); !errors.Is(err, fault.Closed) {
@@ -286,14 +286,14 @@ func TestTheSameWeightsNeverGiveTheSameUpload(t *testing.T) {
 	copy(m.Weights[2:], m.Weights[:2]) // two forms that are one
 	words := make([][]uint32, 2)
 	var seeds [2]canonical.Hash
-	var secrets [][]uint64
+	var secrets [][]uint32
 	for i := range words {
 		words[i] = make([]uint32, HiddenShape{2, 2}.ModelWords())
 		key, from, err := HideModel(2, m.Weights, words[i])
 		if err != nil {
 			t.Fatal(err)
 		}
-		seeds[i], secrets = from, append(secrets, key.secrets[0].Coeffs[0], key.secrets[1].Coeffs[0])
+		seeds[i], secrets = from, append(secrets, key.secrets[0].Residues, key.secrets[1].Residues)
 	}
 	for i, u := range secrets {
 		for _, other := range secrets[:i] {

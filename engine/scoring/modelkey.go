@@ -3,10 +3,7 @@ package scoring
 import (
 	"errors"
 	"math"
-	"slices"
 	"sync"
-
-	"github.com/tuneinsight/lattigo/v6/ring"
 
 	"fedanomaly/engine/canonical"
 	"fedanomaly/engine/fault"
@@ -23,9 +20,9 @@ type ModelKey struct {
 	HiddenShape
 	WeightBits int // the scale of the weights: 1 is 2^WeightBits
 	lock       sync.RWMutex
-	ended      error       // why nothing is encrypted and decrypted any more
-	secrets    []ring.Poly // u of each form: NTT, Montgomery form
-	tenant     *Tenant     // of the Linear circuit that is left once u is taken away
+	ended      error            // why nothing is encrypted and decrypted any more
+	secrets    []*kernel.Secret // u of each form
+	tenant     *Tenant          // of the Linear circuit that is left once u is taken away
 }
 
 // HideModel encrypts weights [form][feature] into out, under fresh secrets, and
@@ -109,18 +106,11 @@ func (k *ModelKey) fix(model []uint32) {
 
 // unmask adds u times the last polynomial to all others.
 func (k *ModelKey) unmask(sums []uint32) []uint32 {
-	p, all := k.tenant.preset, polynomialWords(Linear)
+	all := polynomialWords(Linear)
 	last := sums[k.Forms*all:]
-	out := slices.Clone(sums[:k.Forms*all])
+	out := make([]uint32, k.Forms*all)
 	for j, u := range k.secrets {
-		for l, q := range p.primes {
-			mred := p.ring.SubRings[l].MRedConstant
-			to, times := out[j*all+l*p.points:][:p.points], last[l*p.points:][:p.points]
-			for n, secret := range u.Coeffs[l] {
-				v := uint64(to[n]) + ring.MRed(uint64(times[n]), secret, q, mred)
-				to[n] = uint32(v - q&-((q-1-v)>>63))
-			}
-		}
+		k.tenant.encryptor.addProduct(sums[j*all:(j+1)*all], last, u, out[j*all:(j+1)*all])
 	}
 	return out
 }
@@ -182,9 +172,7 @@ func (k *ModelKey) end(why error) {
 		return
 	}
 	for _, u := range k.secrets {
-		for _, c := range u.Coeffs {
-			clear(c)
-		}
+		u.Wipe()
 	}
 	clear(k.tenant.constant)
 	k.ended, k.secrets = why, nil

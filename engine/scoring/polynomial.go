@@ -220,16 +220,3 @@ func powerOfTwo(e int, q uint64) int64 {
 	order := int(q - 1)
 	return int64(ring.ModExp(2, uint64((e%order+order)%order), q))
 }
-
-// openPolynomial writes the score to the polynomial.
-func (t *Tenant) openPolynomial(l int, secret []uint64, answer, fourth []uint32, out []uint64) {
-	all, q, mred := polynomialWords(t.Kind), t.preset.primes[l], t.preset.ring.SubRings[l].MRedConstant
-	for n := range out {
-		at := l*t.preset.points + n
-		v := uint64(fourth[at])
-		for k := 3; k >= 0; k-- {
-			v = uint64(answer[k*all+at]) + ring.MRed(v, secret[n], q, mred)
-		}
-		out[n] = v - q&-((q-1-v)>>63)
-	}
-}

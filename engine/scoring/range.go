@@ -4,11 +4,10 @@ import (
 	"math"
 
 	"fedanomaly/engine/fault"
-	"fedanomaly/engine/workers"
 )
 
-// decode turns the residues in the scratch polynomial into scores; fault.Range if
-// they cannot be those of an honest answer.
+// decode turns the polynomial of an answer into scores; fault.Range if they cannot
+// be those of an honest one.
 //
 // A score that leaves the range must not come out as another number. The
 // coefficients c are right modulo Q and at most Q / 2. With z_t the two scores of
@@ -30,48 +29,17 @@ import (
 // wrapped, that one comes out below minus the range. Nothing nearer to 0 is
 // refused: noise has an imaginary part, whose square is negative.
 func (t *Tenant) decode(s *opening, scores []float64) error {
-	p, scale := t.preset, t.scale()
-	slots := p.slots
-	const each = 512
-	err := workers.Each(p.points/each, func(part int) {
-		for n := part * each; n < (part+1)*each; n++ {
-			s.values[n] = p.crt.centred(s.poly.Coeffs, n)
-		}
-	})
-	if err != nil {
-		return err
+	c, slots, scale := t.encryptor, t.preset.slots, t.scale()
+	most := t.preset.crt.half() * headroom / scale
+	largest := c.coefficients(s, scale)
+	mean := s.values[0] + s.values[slots] // of both halves together
+	if t.Kind == Linear && largest > most || t.Kind != Linear && mean > most {
+		return fault.Range
 	}
-	most := p.crt.half() * headroom
-	if t.Kind != Linear {
-		if s.values[0]+s.values[slots] > most {
-			return fault.Range
-		}
-	} else {
-		for _, v := range s.values {
-			if math.Abs(v) > most {
-				return fault.Range
-			}
-		}
-	}
-	for i := range s.slots {
-		s.slots[i] = complex(s.values[i]/scale, s.values[i+slots]/scale)
-	}
-	p.encoder.FFT(s.slots, p.logN-1)
-	least := math.Inf(1)
-	for i, z := range s.slots {
-		if least = min(least, real(z)); p.paired {
-			least = min(least, imag(z))
-		}
-		if i < len(scores) {
-			scores[i] = real(z)
-		}
-		if i+slots < len(scores) {
-			scores[i+slots] = imag(z)
-		}
-	}
-	lowest := -negative * (1 + math.Abs(s.values[0]+s.values[slots])/scale)
+	least := c.scores(s, scores)
+	lowest := -negative * (1 + math.Abs(mean))
 	if t.Kind == Polynomial {
-		lowest = -most / scale / 2
+		lowest = -most / 2
 	}
 	if t.Kind != Linear && least < lowest {
 		return fault.Range

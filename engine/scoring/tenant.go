@@ -4,8 +4,6 @@ import (
 	"math"
 	"sync"
 
-	"github.com/tuneinsight/lattigo/v6/ring"
-
 	"fedanomaly/engine/canonical"
 	"fedanomaly/engine/fault"
 	"fedanomaly/engine/kernel"
@@ -23,22 +21,6 @@ type Tenant struct {
 	constant  []uint32
 	scratch   sync.Pool // to encrypt
 	openings  sync.Pool // to decrypt
-}
-
-// opening is the working memory of one call that decrypts. It has held plaintext,
-// so it is cleared before it is given back.
-type opening struct {
-	poly   ring.Poly
-	values []float64
-	slots  []complex128
-}
-
-func (o *opening) wipe() {
-	for _, c := range o.poly.Coeffs {
-		clear(c)
-	}
-	clear(o.values)
-	clear(o.slots)
 }
 
 // NewTenant makes the tenant's side of a circuit from what the service sent.
@@ -71,9 +53,7 @@ func (t *Tenant) equip(seed canonical.Hash) {
 	p := t.preset
 	t.public, t.encryptor = p.public(seed, t.Features), newEncryptor(p, kernel.Best())
 	t.scratch.New = func() any { return t.encryptor.newScratch(t.Features) }
-	t.openings.New = func() any {
-		return &opening{p.ring.NewPoly(), make([]float64, p.points), make([]complex128, p.slots)}
-	}
+	t.openings.New = func() any { return t.encryptor.newOpening() }
 }
 
 // BatchKey is the secret of one batch. It is made by encrypting and serves to
@@ -81,7 +61,7 @@ func (t *Tenant) equip(seed canonical.Hash) {
 type BatchKey struct {
 	sync.Mutex
 	tenant *Tenant
-	secret ring.Poly // NTT, Montgomery form; nil once used
+	secret *kernel.Secret // nil once used
 	filled int
 }
 
@@ -136,7 +116,7 @@ func beyond(rows []float64) bool {
 func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error {
 	key.Lock()
 	defer key.Unlock()
-	if key.tenant != t || key.secret.Coeffs == nil {
+	if key.tenant != t || key.secret == nil {
 		return fault.Order
 	}
 	defer key.erase()
@@ -144,41 +124,31 @@ func (t *Tenant) Decrypt(key *BatchKey, answer []uint32, scores []float64) error
 	if len(answer) != t.AnswerWords() || len(scores) != n*t.Outputs {
 		return fault.Buffer
 	}
-	s := t.openings.Get().(*opening)
-	defer func() { s.wipe(); t.openings.Put(s) }()
 	each, constants := answerWords(t.Kind), constantWords(t.Kind)
-	for o := range t.Outputs {
-		part, constant := answer[o*each:(o+1)*each], t.constant[o*constants:(o+1)*constants]
-		if !t.belowPrimes(part) {
-			clear(scores)
-			return fault.Message
-		}
-		if err := t.open(key.secret, part, constant, s); err != nil {
-			clear(scores)
-			return err
-		}
-		if err := t.decode(s, scores[o*n:(o+1)*n]); err != nil {
-			clear(scores)
-			return err
+	failed := make([]error, t.Outputs)
+	err := workers.Each(t.Outputs, func(o int) {
+		failed[o] = t.open(key.secret, answer[o*each:(o+1)*each], t.constant[o*constants:(o+1)*constants], scores[o*n:(o+1)*n])
+	})
+	for _, f := range failed {
+		if err == nil {
+			err = f
 		}
 	}
-	return nil
+	if err != nil {
+		clear(scores)
+	}
+	return err
 }
 
-// open writes the polynomial of an answer, its primes spread over the cores.
-func (t *Tenant) open(secret ring.Poly, answer, constant []uint32, s *opening) error {
-	return workers.Each(t.preset.limbs, func(l int) {
-		out := s.poly.Coeffs[l]
-		switch t.Kind {
-		case Linear:
-			t.openLinear(l, secret.Coeffs[l], answer, constant, out)
-		case Quadratic:
-			t.openQuadratic(l, secret.Coeffs[l], answer, constant, out)
-		default:
-			t.openPolynomial(l, secret.Coeffs[l], answer, constant, out)
-		}
-		t.preset.ring.SubRings[l].INTT(out, out)
-	})
+// open decrypts one output.
+func (t *Tenant) open(secret *kernel.Secret, answer, constant []uint32, scores []float64) error {
+	if !t.belowPrimes(answer) {
+		return fault.Message
+	}
+	s := t.openings.Get().(*opening)
+	defer func() { s.wipe(); t.openings.Put(s) }()
+	t.encryptor.open(t.Kind, answer, constant, secret, s.words)
+	return t.decode(s, scores)
 }
 
 // Close forgets a key that no answer came for.
@@ -189,10 +159,10 @@ func (k *BatchKey) Close() {
 }
 
 func (k *BatchKey) erase() {
-	for _, c := range k.secret.Coeffs {
-		clear(c)
+	if k.secret != nil {
+		k.secret.Wipe()
 	}
-	k.secret = ring.Poly{}
+	k.secret = nil
 }
 
 func (t *Tenant) belowPrimes(part []uint32) bool {
@@ -203,39 +173,4 @@ func (t *Tenant) belowPrimes(part []uint32) bool {
 		}
 	}
 	return len(part) == 0 || kernel.Below(t.preset.floats, part)
-}
-
-// openLinear writes y0 + s y1 modulo one prime.
-func (t *Tenant) openLinear(l int, secret []uint64, answer, constant []uint32, out []uint64) {
-	q, mred := t.preset.primes[l], t.preset.ring.SubRings[l].MRedConstant
-	for n := range out {
-		at := l*t.preset.points + n
-		out[n] = uint64(answer[at]) + ring.MRed(uint64(constant[at]), secret[n], q, mred)
-		out[n] -= q & -((q - 1 - out[n]) >> 63)
-	}
-}
-
-// openQuadratic writes four times the squares: with y = x + i x', g = y^2 + conj
-// and T = y conj(y), (1 - i) g + 2 (1 + i) T = 4 (x^2 + i x'^2). Conjugation is
-// mirroring of points, and turns the secret s into s(1/X), which is s mirrored.
-func (t *Tenant) openQuadratic(l int, key []uint64, answer, constant []uint32, out []uint64) {
-	points, all := t.preset.points, polynomialWords(t.Kind)
-	s1, s2, u, t1 := answer[:all], answer[all:2*all], answer[2*all:3*all], answer[3*all:]
-	s3, t3 := constant[:all], constant[all:]
-	sub, root := t.preset.ring.SubRings[l], t.preset.root[l]
-	q, mred := t.preset.primes[l], sub.MRedConstant
-	square := func(p int) uint64 {
-		at := l*points + p
-		v := ring.MRed(uint64(s3[at]), key[p], q, mred) + 2*uint64(s2[at])
-		return uint64(s1[at]) + ring.MRed(v, key[p], q, mred)
-	}
-	for p := range points / 2 {
-		m := points - 1 - p
-		at, half := l*points, l*points/2
-		v := ring.MRed(uint64(t3[half+p]), key[m], q, mred) + uint64(u[at+m])
-		cross := ring.MRed(v, key[p], q, mred) + ring.MRed(uint64(u[at+p]), key[m], q, mred) + uint64(t1[half+p])
-		both := square(p) + square(m)
-		sum, turned := (both+2*cross)%q, ring.BRed(root[p], (2*cross+4*q-both)%q, q, sub.BRedConstant)
-		out[p], out[m] = (sum+turned)%q, (sum+q-turned)%q
-	}
 }
