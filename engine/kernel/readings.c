@@ -20,6 +20,11 @@
             }                                                                                                         \
             far[e] = (uint8_t)beyond;                                                                                 \
         }                                                                                                             \
+    }                                                                                                                 \
+    __attribute__((target(isa_target))) static int within_##suffix(long n, const double *restrict x, double most) {   \
+        int64_t beyond = 0;                                                                                           \
+        for (long i = 0; i < n; i++) beyond |= !(__builtin_fabs(x[i]) <= most);                                       \
+        return !beyond;                                                                                               \
     }
 READINGS(avx512, "avx512f,avx512dq,avx512vl,avx512bw")
 READINGS(avx2, "avx2")
@@ -31,9 +36,14 @@ void fa_readings_standardise(int isa, long events, long features, const double *
                                                                out, far);
 }
 
+int fa_readings_within(int isa, long n, const double *x, double most) {
+    return (isa == FA_AVX512 ? within_avx512 : within_avx2)(n, x, most);
+}
+
 #else // another processor: Go does it
 
 void fa_readings_standardise(int isa, long events, long features, const double *rows, const double *center,
                              const double *width, const double *unit, double grid, double usual, double *out,
                              uint8_t *far) {}
+int fa_readings_within(int isa, long n, const double *x, double most) { return 0; }
 #endif

@@ -37,3 +37,15 @@ func (s *Scale) Standardise(set Set, rows, out []float64, far []byte) {
 		far[e] = beyond
 	}
 }
+
+// Within tells whether no reading is missing, infinite or farther than most from 0.
+func Within(set Set, x []float64, most float64) bool {
+	if set != Portable {
+		return C.fa_readings_within(C.int(set), C.long(len(x)), doubles(x), C.double(most)) == 1
+	}
+	within := true
+	for _, v := range x {
+		within = within && math.Abs(v) <= most
+	}
+	return within
+}

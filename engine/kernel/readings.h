@@ -6,3 +6,6 @@
 void fa_readings_standardise(int isa, long events, long features, const double *rows, const double *center,
                              const double *width, const double *unit, double grid, double usual, double *out,
                              uint8_t *far);
+
+// 1 if none is missing, infinite, or farther than `most` from 0.
+int fa_readings_within(int isa, long n, const double *x, double most);

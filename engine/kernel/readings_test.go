@@ -56,3 +56,27 @@ func TestReadingsOfAllSetsAreEqual(t *testing.T) {
 		}
 	}
 }
+
+func TestOneReadingThatIsNotWithinIsSeen(t *testing.T) {
+	for _, set := range sets() {
+		for _, n := range []int{1, 2, 7, 8, 31, 120} {
+			x := make([]float64, n)
+			for i := range x {
+				x[i] = 64 - 128*float64(i%2)
+			}
+			if !Within(set, x, 64) {
+				t.Fatalf("%v: %d readings of 64 are refused", set, n)
+			}
+			for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.Nextafter(64, 65), -math.MaxFloat64} {
+				for i := range x {
+					was := x[i]
+					x[i] = v
+					if Within(set, x, 64) {
+						t.Fatalf("%v: %v at %d of %d is not seen", set, v, i, n)
+					}
+					x[i] = was
+				}
+			}
+		}
+	}
+}

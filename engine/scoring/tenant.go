@@ -1,7 +1,6 @@
 package scoring
 
 import (
-	"math"
 	"sync"
 
 	"fedanomaly/engine/canonical"
@@ -76,7 +75,7 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 	if len(out) != t.BatchWords() {
 		return nil, fault.Buffer
 	}
-	if beyond(rows) {
+	if !kernel.Within(t.encryptor.set, rows, MaxReading) {
 		return nil, fault.Value
 	}
 	s := t.scratch.Get().(*scratch)
@@ -91,20 +90,6 @@ func (t *Tenant) Encrypt(rows []float64, out []uint32) (*BatchKey, error) {
 		return nil, err
 	}
 	return &BatchKey{tenant: t, secret: secret, filled: n}, nil
-}
-
-// beyond tells whether a reading is missing, infinite or farther than MaxReading
-// from 0.
-func beyond(rows []float64) bool {
-	// Without the sign, float64 sort as integers, infinities and NaN above all others; and a difference below 0 has
-	// the highest bit.
-	const sign = 1 << 63
-	limit := math.Float64bits(MaxReading)
-	var below uint64
-	for _, x := range rows {
-		below |= limit - math.Float64bits(x)&^sign
-	}
-	return below&sign != 0
 }
 
 // Decrypt opens the answer to the batch of a key and writes the scores, [output]

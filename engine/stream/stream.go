@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"math/bits"
+	"unsafe"
 
 	"fedanomaly/engine/residue"
 )
@@ -66,10 +67,18 @@ func (s *Stream) Word() uint64 {
 	return v
 }
 
-// Words fills out.
+// little tells whether words lie in memory as they are read from the stream.
+var little = binary.NativeEndian.Uint64([]byte{1, 7: 0}) == 1
+
+// Words fills out: where a whole buffer would be copied, without it.
 func (s *Stream) Words(out []uint64) {
 	for len(out) > 0 {
 		if s.at == len(s.buf) {
+			if few := len(s.buf) / 8; little && len(out) >= few {
+				s.ctr.XORKeyStream(unsafe.Slice((*byte)(unsafe.Pointer(&out[0])), len(s.buf)), zeros[:])
+				out = out[few:]
+				continue
+			}
 			s.refill()
 		}
 		b := s.buf[s.at:]

@@ -147,6 +147,7 @@ class Density:
 
     scale: Scale
     mixture: Mixture
+    outputs_suffice: ClassVar[bool] = True
 
     def scores(self, X: Floats) -> Floats:
         """Return how far the log density of every row is below the top."""

@@ -153,6 +153,7 @@ class Near:
 
     scale: Scale
     centres: Floats
+    outputs_suffice: ClassVar[bool] = False
 
     def scores(self, X: Floats) -> Floats:
         """Return the squared distance to the nearest centre, in robust deviations."""
@@ -222,6 +223,7 @@ class Kernels:
     near: Near
     weights: Floats
     variance: float
+    outputs_suffice: ClassVar[bool] = False
 
     def scores(self, X: Floats) -> Floats:
         """Return minus the log density relative to its peak, averaged over the widths."""

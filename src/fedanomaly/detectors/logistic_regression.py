@@ -117,6 +117,7 @@ class LinearOdds:
 
     scale: Scale
     line: Line
+    outputs_suffice: ClassVar[bool] = True
 
     def scores(self, X: Floats) -> Floats:
         """Return ``log(1 + exp(F))`` of every row."""

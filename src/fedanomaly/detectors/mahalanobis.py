@@ -232,6 +232,7 @@ class Metric:
     mean: Floats
     weights: Floats
     unit: Floats
+    outputs_suffice: ClassVar[bool] = True
 
     @classmethod
     def of(cls, scale: Scale, mean: Floats, forms: Floats) -> Self:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class PolynomialNetwork:
     polynomial: Circuit
     layer: Layer
     bits: int
+    outputs_suffice: ClassVar[bool] = True
 
     @classmethod
     def of(cls, state: State) -> Self:

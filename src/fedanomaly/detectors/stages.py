@@ -86,6 +86,9 @@ class EncryptableScorer(Scorer, Protocol):
         """Return what the circuit takes, shape (n_samples, n_features), magnitudes of at most 64."""
         ...
 
+    outputs_suffice: ClassVar[bool]
+    """Whether `combined` takes no notice of the readings."""
+
     def combined(self, outputs: Floats, readings: Floats) -> Floats:
         """Return the scores from the outputs, shape (n_samples, n_outputs).
 

@@ -21,7 +21,7 @@ from fedanomaly.scoring.batches import Batches
 from fedanomaly.scoring.home import Home
 from fedanomaly.scoring.metrics import Metrics
 from fedanomaly.scoring.models import Model
-from fedanomaly.scoring.receiving import receive, stated_length
+from fedanomaly.scoring.receiving import check, receive, stated_length
 from fedanomaly.scoring.service import RESCAN_S, ScoringService
 from fedanomaly.scoring.wire import Offer
 from fedanomaly.transport.answers import add_failures
@@ -101,7 +101,8 @@ async def upload(service: Running, caller: Signed, request: Request, digest: str
     if size > service.max_upload_bytes:
         raise CapacityError(f"a circuit has {service.max_upload_bytes} bytes at most")
     body = bytearray(size)
-    await receive(request, memoryview(body), caller.content_digest, pace=service.pace)
+    await receive(request, memoryview(body), pace=service.pace)
+    check(memoryview(body), caller.content_digest)
     service.metrics.add("fedanomaly_received_bytes_total", size)
     await service.upload(caller.member, name, body)
     return Response(status_code=204)

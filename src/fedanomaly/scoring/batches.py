@@ -6,6 +6,7 @@ the model; only then is the body read.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fedanomaly.errors import FedAnomalyError, MessageError
+from fedanomaly.scoring.receiving import check as check_body
 from fedanomaly.scoring.receiving import receive as receive_body
 from fedanomaly.scoring.receiving import stated_length
 from fedanomaly.scoring.service import ScoringService
@@ -64,12 +66,20 @@ class Batches:
             ready = await service.ready(caller.member, model)
             with service.buffers.lend(size) as memory:
                 body = memoryview(memory)
-                await receive_body(request, body, caller.content_digest, pace=service.pace)
+                await receive_body(request, body, pace=service.pace)
                 service.metrics.add("fedanomaly_received_bytes_total", size)
-                frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
-                if frame.digest != digest or frame.size != size - HEAD_BYTES:
-                    raise MessageError("the batch is one for another model")
-                answer = await service.score(ready, body[HEAD_BYTES:])
+                # A kernel takes any bytes, so it begins; what it makes of them leaves if these are what was signed.
+                scoring = service.score(ready, body[HEAD_BYTES:])
+                try:
+                    check_body(body, caller.content_digest)
+                    frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
+                    if frame.digest != digest or frame.size != size - HEAD_BYTES:
+                        raise MessageError("the batch is one for another model")
+                except FedAnomalyError:
+                    await asyncio.wait([scoring])  # until then it reads memory that would serve another body
+                    raise
+                answer = await scoring
+            service.metrics.count("fedanomaly_scoring_batches_total")
             head = FrameHead(direction="answer", digest=digest, batch_id=frame.batch_id, size=len(answer)).to_bytes()
             service.metrics.observe("fedanomaly_scoring_batch_seconds", time.perf_counter() - started_s)
             length = str(len(head) + len(answer)).encode()

@@ -1,4 +1,4 @@
-"""Takes a body in: into one piece of memory of the size that was agreed on, checked as it comes, and not for ever."""
+"""Takes a body in: into one piece of memory of the size that was agreed on, and not for ever."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stated_length(request: Request) -> int:
     return int(stated)
 
 
-async def receive(request: Request, into: memoryview, digest: bytes, *, pace: Pace) -> None:
+async def receive(request: Request, into: memoryview, *, pace: Pace) -> None:
     """Take in a body of exactly the size of the memory where it shall go.
 
     Parameters
@@ -53,8 +53,6 @@ async def receive(request: Request, into: memoryview, digest: bytes, *, pace: Pa
         Of which nothing was read yet.
     into : memoryview
         Of bytes; on an error what it holds means nothing.
-    digest : bytes
-        SHA-256 that was signed.
     pace : Pace
         How slow it may be.
 
@@ -62,19 +60,16 @@ async def receive(request: Request, into: memoryview, digest: bytes, *, pace: Pa
     ------
     MessageError
         If the body has another size.
-    UnauthenticatedError
-        If it is not what was signed.
     UnavailableError
         If it comes too slowly.
     """
     if stated_length(request) != len(into):
         raise MessageError(f"the body must have {len(into)} bytes")
     # HTTP ends a body at its stated length, so nothing more can come.
-    at, hashed = 0, hashlib.sha256()
+    at = 0
 
     def arrived(nbytes: int) -> None:
         nonlocal at
-        hashed.update(into[at : at + nbytes])
         at += nbytes
 
     def take(piece: bytes) -> None:
@@ -100,7 +95,17 @@ async def receive(request: Request, into: memoryview, digest: bytes, *, pace: Pa
         divert(None)  # the memory may serve another body next
     if at != len(into):
         raise MessageError(f"the body must have {len(into)} bytes")
-    if not hmac.compare_digest(hashed.digest(), digest):
+
+
+def check(body: memoryview, digest: bytes) -> None:
+    """Hold a body against the SHA-256 that was signed.
+
+    Raises
+    ------
+    UnauthenticatedError
+        If it is another one.
+    """
+    if not hmac.compare_digest(hashlib.sha256(body).digest(), digest):
         raise UnauthenticatedError("a body is not the one that was signed")
 
 

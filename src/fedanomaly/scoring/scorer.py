@@ -322,7 +322,9 @@ class EncryptedScorer:
         part = self._part(encrypted, stop)
         scores, lower, upper = np.empty((3, len(rows)))
         for piece in _pieces(part.outputs):
-            outputs, errors, readings = part.outputs[piece], part.errors[piece], encrypted[piece] * self._divisors
+            outputs, errors, readings = part.outputs[piece], part.errors[piece], encrypted[piece]
+            if not self._scorer.outputs_suffice:
+                readings = readings * self._divisors
             scores[piece] = self._scorer.combined(outputs, readings)
             lower[piece] = self._scorer.combined(outputs - errors, readings)
             upper[piece] = self._scorer.combined(outputs + errors, readings)

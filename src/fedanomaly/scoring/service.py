@@ -141,21 +141,23 @@ class ScoringService:
             return admit_encrypted(EncryptedModel.from_bytes(body), max_batch_bytes=self._max_batch_bytes)
         return admit(Circuit.from_bytes(body), max_batch_bytes=self._max_batch_bytes)
 
-    async def score(self, prepared: Prepared, words: memoryview) -> bytearray:
-        """Return the answer to a batch.
+    def score(self, prepared: Prepared, words: memoryview) -> asyncio.Future[bytearray]:
+        """Begin with the answer to a batch.
 
-        Raises
-        ------
-        MessageError
-            If a residue is not below its prime.
+        Returns
+        -------
+        Future
+            Of the answer; a MessageError, if a residue is not below its prime.
         """
         self.queued += 1
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._timed, prepared, words)
-        finally:
-            self.queued -= 1
-        self.metrics.count("fedanomaly_scoring_batches_total")
+        answer = asyncio.get_running_loop().run_in_executor(self._pool, self._timed, prepared, words)
+        answer.add_done_callback(self._done)
         return answer
+
+    def _done(self, answer: asyncio.Future[bytearray]) -> None:
+        self.queued -= 1
+        if not answer.cancelled():
+            answer.exception()  # looked at, in case nobody else does
 
     def _timed(self, prepared: Prepared, words: memoryview) -> bytearray:
         started_s = time.perf_counter()
