@@ -58,7 +58,9 @@ def test_circuit_and_what_stays_outside_give_the_score(name, settings):
     scorer, circuit = detector._scorer, detector.circuit()
     readings = scorer.readings(rows)
     assert np.abs(readings).max() <= 64
-    scores = scorer.combined(circuit.evaluate(readings), readings)
+    outputs = circuit.evaluate(readings)
+    scores = scorer.combined(outputs, readings)
+    assert np.array_equal(scores, scorer.combined(outputs, readings + 1.0)) == scorer.outputs_suffice
     # An autoencoder rounds the squares of its projections, so that sums of them are exact: far below any noise.
     assert np.allclose(scores, detector.anomaly_scores(rows), rtol=1e-6, atol=1e-6)
 
