@@ -72,16 +72,28 @@ KERNEL void FN(block)(const uint32_t *x, int features, int rows, const double *w
     }
 }
 
-// out = (sum over rows of a b, and what is there already unless first) mod q. At most GROUP products below 2^58.
-INLINE void FN(dot)(const int32_t *a, const int32_t *b, int rows, double q, int first, uint32_t *out) {
-    VI sum[16 / LANES];
+// out[k] = (sum over rows of a[k] b[k], and what is there already unless first) mod q, for `count` of them. At most
+// GROUP products below 2^58. Products of every other point are summed apart: so a word is where it is multiplied, or
+// a shift away.
+INLINE void FN(dots)(const int32_t *const *a, const int32_t *const *b, int rows, double q, int first,
+                     uint32_t *const *out, const int count) {
+    for (int p = 0; p < 16; p += 2 * LANES) {
+        VI even[count], odd[count];
 #pragma GCC unroll 4
-    for (int v = 0; v < 16 / LANES; v++) sum[v] = first ? ZERO() : LOAD_I64((const int32_t *)out + v * LANES);
-    for (int j = 0; j < rows; j++)
+        for (int k = 0; k < count; k++) {
+            const VI sum = first ? ZERO() : LOAD_WORDS(out[k] + p);
+            odd[k] = UPPER(sum), even[k] = SUB_I64(sum, LIFT(odd[k]));
+        }
+        for (int j = p; j < rows * 16 + p; j += 16)
 #pragma GCC unroll 4
-        for (int v = 0; v < 16 / LANES; v++)
-            sum[v] = ADD_I64(sum[v], MUL_I32(LOAD_I64(a + j * 16 + v * LANES), LOAD_I64(b + j * 16 + v * LANES)));
-    REDUCE(sum, q, out);
+            for (int k = 0; k < count; k++) {
+                const VI x = LOAD_WORDS(a[k] + j), y = LOAD_WORDS(b[k] + j);
+                even[k] = ADD_I64(even[k], MUL_I32(x, y));
+                odd[k] = ADD_I64(odd[k], MUL_I32(UPPER(x), UPPER(y)));
+            }
+#pragma GCC unroll 4
+        for (int k = 0; k < count; k++) REDUCE_BOTH(even[k], odd[k], q, out[k] + p);
+    }
 }
 
 KERNEL void FN(linear)(int limbs, int points, int features, int rows, const double *weights, const double *primes,
@@ -124,13 +136,12 @@ KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const do
                 for (int j = 0; j < count * 16; j += 16) FN(turn)(here + j, turned[0] + j), FN(turn)(there + j, turned[1] + j);
                 const int32_t *z = fixed + (at * rows + g) * 16, *zm = fixed + (mirror * rows + g) * 16;
                 const int first = g == 0;
-                FN(dot)(here, here, count, q, first, s1 + at * 16);
-                FN(dot)(there, there, count, q, first, s1 + mirror * 16);
-                FN(dot)(here, z, count, q, first, s2 + at * 16);
-                FN(dot)(there, zm, count, q, first, s2 + mirror * 16);
-                FN(dot)(turned[0], zm, count, q, first, u + at * 16); // the wrong way round until all groups are in
-                FN(dot)(turned[1], z, count, q, first, u + mirror * 16);
-                FN(dot)(here, turned[1], count, q, first, t1 + ((long)l * (blocks / 2) + b) * 16);
+                uint32_t *const to = t1 + ((long)l * (blocks / 2) + b) * 16;
+                // The sums u are the wrong way round until all groups are in.
+                FN(dots)((const int32_t *[]){here, here, turned[0], here}, (const int32_t *[]){here, z, zm, turned[1]},
+                         count, q, first, (uint32_t *[]){s1 + at * 16, s2 + at * 16, u + at * 16, to}, 4);
+                FN(dots)((const int32_t *[]){there, there, turned[1]}, (const int32_t *[]){there, zm, z}, count, q,
+                         first, (uint32_t *[]){s1 + mirror * 16, s2 + mirror * 16, u + mirror * 16}, 3);
             }
             FN(turn)((const int32_t *)u + at * 16, (int32_t *)u + at * 16);
             FN(turn)((const int32_t *)u + mirror * 16, (int32_t *)u + mirror * 16);
@@ -171,6 +182,10 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef MUL_I32
 #undef LOAD_I64
 #undef REDUCE
+#undef REDUCE_BOTH
+#undef LOAD_WORDS
+#undef UPPER
+#undef LIFT
 #undef ADD
 #undef SUB
 #undef FMS

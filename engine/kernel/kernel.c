@@ -32,6 +32,10 @@
 #define MUL_I32 _mm512_mul_epi32
 #define LOAD_I64(p) _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
 #define REDUCE reduce_avx512
+#define REDUCE_BOTH reduce_both_avx512
+#define LOAD_WORDS(p) _mm512_loadu_si512(p)
+#define UPPER(v) _mm512_srli_epi64(v, 32)
+#define LIFT(v) _mm512_slli_epi64(v, 32)
 #define ADD _mm512_add_pd
 #define SUB _mm512_sub_pd
 #define FMS _mm512_fmsub_pd
@@ -41,17 +45,26 @@
 #define LOAD_S32(p) _mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)(p)))
 #define STORE_MOD store_avx512
 
-// |sum| < 2^63: the quotient is off by less than one half and 2^-18, so one correction is enough.
-__attribute__((target(TARGET), always_inline)) static inline void reduce_avx512(const __m512i *sum, double q,
-                                                                                 uint32_t *out) {
+// sum mod q, for |sum| < 2^63: the quotient is off by less than one half and 2^-18, so one correction is enough.
+__attribute__((target(TARGET), always_inline)) static inline __m512i rest_avx512(__m512i sum, double q) {
     const __m512d inverse = _mm512_set1_pd(1.0 / q);
     const __m512i vq = _mm512_set1_epi64((int64_t)q);
-    for (int v = 0; v < 2; v++) {
-        const __m512i times = _mm512_cvtpd_epi64(_mm512_mul_pd(_mm512_cvtepi64_pd(sum[v]), inverse));
-        __m512i r = _mm512_sub_epi64(sum[v], _mm512_mullo_epi64(times, vq));
-        r = _mm512_mask_add_epi64(r, _mm512_movepi64_mask(r), r, vq);
-        _mm256_storeu_si256((__m256i *)(out + v * 8), _mm512_cvtepi64_epi32(r));
-    }
+    const __m512i times = _mm512_cvtpd_epi64(_mm512_mul_pd(_mm512_cvtepi64_pd(sum), inverse));
+    const __m512i r = _mm512_sub_epi64(sum, _mm512_mullo_epi64(times, vq));
+    return _mm512_mask_add_epi64(r, _mm512_movepi64_mask(r), r, vq);
+}
+
+__attribute__((target(TARGET), always_inline)) static inline void reduce_avx512(const __m512i *sum, double q,
+                                                                                 uint32_t *out) {
+    for (int v = 0; v < 2; v++)
+        _mm256_storeu_si256((__m256i *)(out + v * 8), _mm512_cvtepi64_epi32(rest_avx512(sum[v], q)));
+}
+
+// Of sums that take turns in `out`.
+__attribute__((target(TARGET), always_inline)) static inline void reduce_both_avx512(__m512i even, __m512i odd, double q,
+                                                                                      uint32_t *out) {
+    const __m512i upper = _mm512_slli_epi64(rest_avx512(odd, q), 32);
+    _mm512_storeu_si512(out, _mm512_or_si512(rest_avx512(even, q), upper));
 }
 
 __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(const int32_t *a, int32_t *out) {
@@ -100,6 +113,10 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
 #define MUL_I32 _mm256_mul_epi32
 #define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
 #define REDUCE reduce_avx2
+#define REDUCE_BOTH reduce_both_avx2
+#define LOAD_WORDS(p) _mm256_loadu_si256((const __m256i *)(p))
+#define UPPER(v) _mm256_srli_epi64(v, 32)
+#define LIFT(v) _mm256_slli_epi64(v, 32)
 #define ADD _mm256_add_pd
 #define SUB _mm256_sub_pd
 #define FMS _mm256_fmsub_pd
@@ -125,24 +142,35 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx2(uin
 
 // As above, with what AVX2 lacks made of other things. Doubles of 64-bit integers: each half goes into the mantissa of
 // a double with a fixed exponent. Whole doubles as integers: below 2^51 they are the mantissa of themselves plus 3 2^51.
-__attribute__((target(TARGET), always_inline)) static inline void reduce_avx2(const __m256i *sum, double q,
-                                                                               uint32_t *out) {
+__attribute__((target(TARGET), always_inline)) static inline __m256i rest_avx2(__m256i sum, double q) {
     const __m256i below = _mm256_set1_epi64x(0x4330000000000000), above = _mm256_set1_epi64x(0x4530000080000000);
     const __m256d offset = _mm256_castsi256_pd(_mm256_set1_epi64x(0x4530000080100000)), magic = _mm256_set1_pd(0x1.8p52);
     const __m256d inverse = _mm256_set1_pd(1.0 / q);
-    const __m256i prime = _mm256_set1_epi64x((int64_t)q), evens = _mm256_set_epi32(7, 5, 3, 1, 6, 4, 2, 0);
+    const __m256i prime = _mm256_set1_epi64x((int64_t)q);
+    const __m256i low = _mm256_blend_epi32(below, sum, 0x55);
+    const __m256i high = _mm256_xor_si256(_mm256_srli_epi64(sum, 32), above);
+    const __m256d whole = _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), offset), _mm256_castsi256_pd(low));
+    const __m256d rounded = _mm256_add_pd(_mm256_mul_pd(whole, inverse), magic);
+    const __m256i times = _mm256_sub_epi64(_mm256_castpd_si256(rounded), _mm256_castpd_si256(magic));
+    const __m256i product = _mm256_add_epi64(_mm256_mul_epu32(times, prime),
+                                             _mm256_slli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(times, 32), prime), 32));
+    return _mm256_sub_epi64(sum, product);
+}
+
+__attribute__((target(TARGET), always_inline)) static inline void reduce_avx2(const __m256i *sum, double q,
+                                                                               uint32_t *out) {
+    const __m256i evens = _mm256_set_epi32(7, 5, 3, 1, 6, 4, 2, 0);
     for (int v = 0; v < 4; v++) {
-        const __m256i low = _mm256_blend_epi32(below, sum[v], 0x55);
-        const __m256i high = _mm256_xor_si256(_mm256_srli_epi64(sum[v], 32), above);
-        const __m256d whole = _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), offset), _mm256_castsi256_pd(low));
-        const __m256d rounded = _mm256_add_pd(_mm256_mul_pd(whole, inverse), magic);
-        const __m256i times = _mm256_sub_epi64(_mm256_castpd_si256(rounded), _mm256_castpd_si256(magic));
-        const __m256i product = _mm256_add_epi64(_mm256_mul_epu32(times, prime),
-                                                 _mm256_slli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(times, 32), prime), 32));
-        const __m256i rest = _mm256_permutevar8x32_epi32(_mm256_sub_epi64(sum[v], product), evens);
-        const __m128i r = _mm256_castsi256_si128(rest), up = _mm_add_epi32(r, _mm_set1_epi32((int)q));
-        _mm_storeu_si128((__m128i *)(out + v * 4), _mm_min_epu32(r, up));
+        const __m128i r = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(rest_avx2(sum[v], q), evens));
+        _mm_storeu_si128((__m128i *)(out + v * 4), _mm_min_epu32(r, _mm_add_epi32(r, _mm_set1_epi32((int)q))));
     }
+}
+
+// Of sums that take turns in `out`.
+__attribute__((target(TARGET), always_inline)) static inline void reduce_both_avx2(__m256i even, __m256i odd, double q,
+                                                                                    uint32_t *out) {
+    const __m256i r = _mm256_blend_epi32(rest_avx2(even, q), _mm256_slli_epi64(rest_avx2(odd, q), 32), 0xAA);
+    _mm256_storeu_si256((__m256i *)out, _mm256_min_epu32(r, _mm256_add_epi32(r, _mm256_set1_epi32((int)q))));
 }
 
 __attribute__((target(TARGET), always_inline)) static inline void turn_avx2(const int32_t *a, int32_t *out) {
