@@ -102,7 +102,7 @@ async def upload(service: Running, caller: Signed, request: Request, digest: str
         raise CapacityError(f"a circuit has {service.max_upload_bytes} bytes at most")
     body = bytearray(size)
     await receive(request, memoryview(body), pace=service.pace)
-    check(memoryview(body), caller.content_digest)
+    await check(memoryview(body), caller.content_digest, service.pool)
     service.metrics.add("fedanomaly_received_bytes_total", size)
     await service.upload(caller.member, name, body)
     return Response(status_code=204)

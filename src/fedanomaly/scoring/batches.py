@@ -71,14 +71,18 @@ class Batches:
                 # A kernel takes any bytes, so it begins; what it makes of them leaves if these are what was signed.
                 scoring = service.score(ready, body[HEAD_BYTES:])
                 try:
-                    check_body(body, caller.content_digest)
+                    await check_body(body, caller.content_digest, service.pool)
                     frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
                     if frame.digest != digest or frame.size != size - HEAD_BYTES:
                         raise MessageError("the batch is one for another model")
+                    answer = await scoring
                 except FedAnomalyError:
                     await asyncio.wait([scoring])  # until then it reads memory that would serve another body
                     raise
-                answer = await scoring
+                finally:
+                    # It may hold an error whose traceback holds this frame: a cycle, and memoryviews in one make
+                    # Python's collector crash (before 3.11.8: github.com/python/cpython/issues/77894).
+                    del scoring
             service.metrics.count("fedanomaly_scoring_batches_total")
             head = FrameHead(direction="answer", digest=digest, batch_id=frame.batch_id, size=len(answer)).to_bytes()
             service.metrics.observe("fedanomaly_scoring_batch_seconds", time.perf_counter() - started_s)

@@ -69,15 +69,13 @@ def resent(ask: Callable[[], Answer], *, upload: Callable[[], None], retry_for_s
             return ask()
         except CertificateError:  # the next try would meet the same certificate
             raise
-        except NotFoundError as error:
-            if not missing:
+        except (NotFoundError, UnavailableError) as error:
+            if isinstance(error, NotFoundError) and not missing:
                 missing = True
                 continue
-            failure, wait_s = error, pause_s
-        except UnavailableError as error:
-            failure, wait_s = error, max(pause_s, min(error.retry_after_s, LONGEST_PAUSE_S))
-        # Drawn, so that those whom one restart has cut off do not all come back at once.
-        wait_s *= _drawn.uniform(0.5, 1.0)
-        if time.monotonic() + wait_s >= until_s or stop.wait(wait_s):
-            raise failure
+            asked_s = error.retry_after_s if isinstance(error, UnavailableError) else 0.0
+            # Drawn, so that those whom one restart has cut off do not all come back at once.
+            wait_s = max(pause_s, min(asked_s, LONGEST_PAUSE_S)) * _drawn.uniform(0.5, 1.0)
+            if time.monotonic() + wait_s >= until_s or stop.wait(wait_s):
+                raise
         pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)

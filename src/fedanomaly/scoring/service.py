@@ -47,13 +47,13 @@ class ScoringService:
         self._scanning = asyncio.Lock()
         self._releasers = config.releaser_keys
         self._max_batch_bytes = config.max_batch_mib * MIB
-        self._pool = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="scoring")
+        self.pool = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="scoring")
         self.max_upload_bytes = config.max_upload_mib * MIB
         self.takes_uploads = config.max_uploads_per_tenant > 0
         self.tenants = config.tenant_names
         self.released: dict[bytes, Model] = {}
         self.uploads = Uploads(number=config.max_uploads_per_tenant, limit_bytes=self.max_upload_bytes)
-        self.prepared = PreparedModels(config.federation_id, limit_bytes=config.prepared_mib * MIB, pool=self._pool)
+        self.prepared = PreparedModels(config.federation_id, limit_bytes=config.prepared_mib * MIB, pool=self.pool)
         self.slots = Slots(config.max_in_flight_batches, config.max_in_flight_per_tenant)
         self.buffers = Buffers(2 * config.worker_threads)
         self.pace = Pace()
@@ -130,7 +130,7 @@ class ScoringService:
         CapacityError, DataError
             If the engine does not compute it, or it is too large.
         """
-        model = await asyncio.get_running_loop().run_in_executor(self._pool, self._admit, bytes(body))
+        model = await asyncio.get_running_loop().run_in_executor(self.pool, self._admit, bytes(body))
         if model.digest != digest:
             raise MessageError("the circuit is another one than its name says")
         for gone in self.uploads.add(tenant, model):
@@ -150,7 +150,7 @@ class ScoringService:
             Of the answer; a MessageError, if a residue is not below its prime.
         """
         self.queued += 1
-        answer = asyncio.get_running_loop().run_in_executor(self._pool, self._timed, prepared, words)
+        answer = asyncio.get_running_loop().run_in_executor(self.pool, self._timed, prepared, words)
         answer.add_done_callback(self._done)
         return answer
 
@@ -167,4 +167,4 @@ class ScoringService:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown(wait=False, cancel_futures=True)

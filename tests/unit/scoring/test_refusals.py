@@ -18,6 +18,7 @@ from fedanomaly.errors import (
     UnavailableError,
     VersionError,
 )
+from fedanomaly.scoring.receiving import HASHED_AT_ONCE
 from fedanomaly.scoring.wire import frame_bytes
 from fedanomaly.types import Circuit
 from tests.unit.coordinator.conftest import ONE_TRY
@@ -76,11 +77,14 @@ def test_a_name_that_is_no_digest(standing, name):
     assert (status, code) in {(422, "FA301"), (404, "FA404")}
 
 
-def test_a_body_that_is_not_the_signed_one(standing, batch):
+@pytest.mark.parametrize("hashed_at_once", [0, HASHED_AT_ONCE])
+def test_a_body_that_is_not_the_signed_one(standing, batch, monkeypatch, hashed_at_once):
+    monkeypatch.setattr("fedanomaly.scoring.receiving.HASHED_AT_ONCE", hashed_at_once)
     request = standing.signed("POST", batch_path(MODEL), frame(MODEL, batch))
     other = standing.signed("POST", batch_path(MODEL), frame(MODEL, batch, b"x" * 16))
     other.headers.update({name: request.headers[name] for name in ("signature", "signature-input", "content-digest")})
     assert code_of(standing.ask(other)) == (401, "FA406")
+    assert standing.ask(request).status_code == 200
 
 
 def test_a_body_without_a_length(standing, batch):
