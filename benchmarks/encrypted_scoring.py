@@ -13,7 +13,7 @@ work on our ring.
 
 Then a service runs as a process of its own, and a client scores through HTTP on
 this machine, both on the same cores: one batch after the other for the latency,
-then as many at a time as there are cores.
+then as many at a time as a scorer has under way.
 """
 
 from __future__ import annotations
