@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -15,6 +16,9 @@ from fedanomaly.errors import ConfigError, FedAnomalyError, ProtocolError, Unava
 TIMEOUT_S = 60.0
 KEPT_CONNECTIONS = 20
 """So many threads may ask at once before one of them opens a connection for its request alone."""
+IDLE_S = 15.0
+"""A node closes connections after twice as long. A request that meets the close is lost, and which ones a node did
+not get nobody can tell: so no connection is used again that has been idle for longer than this."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -46,7 +50,7 @@ class Connection:
         self.url = url.rstrip("/")
         self._base = parts.path.rstrip("/")
         self._headers = {"authorization": f"Bearer {token}"}
-        kind = urllib3.HTTPSConnectionPool if parts.scheme == "https" else urllib3.HTTPConnectionPool
+        kind = _pool_of(urllib3.HTTPSConnectionPool if parts.scheme == "https" else urllib3.HTTPConnectionPool)
         # It reaches the host that was checked, whatever a path says; and it asks no proxy of the environment, which
         # has no business between two processes of one machine.
         self._http = kind(host, parts.port, timeout=TIMEOUT_S, maxsize=KEPT_CONNECTIONS, retries=False)
@@ -96,6 +100,24 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection to {self.url}>"
+
+
+def _pool_of(kind: type[urllib3.HTTPConnectionPool]) -> type[urllib3.HTTPConnectionPool]:
+    """Return a kind of pool that uses no connection again which has been idle for long."""
+
+    class Young(kind.ConnectionCls):  # pyright: ignore[reportUntypedBaseClass, reportGeneralTypeIssues]
+        used_s = 0.0
+
+        def getresponse(self) -> urllib3.HTTPResponse:
+            response = super().getresponse()
+            self.used_s = time.monotonic()
+            return response
+
+        @property
+        def is_connected(self) -> bool:
+            return super().is_connected and time.monotonic() < self.used_s + IDLE_S
+
+    return type(kind.__name__, (kind,), {"ConnectionCls": Young})
 
 
 class _Failure(msgspec.Struct):

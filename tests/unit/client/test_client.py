@@ -1,4 +1,6 @@
+import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import fedanomaly as fa
 from fedanomaly.client import Client
+from fedanomaly.client.connection import IDLE_S
 from fedanomaly.client.models import Model
 from fedanomaly.detectors import from_params
 from fedanomaly.errors import (
@@ -19,6 +22,7 @@ from fedanomaly.errors import (
     UnavailableError,
 )
 from fedanomaly.features import Column, Schema, encode
+from fedanomaly.transport.serving import KEEP_ALIVE_S
 from tests.unit.node.federation import payments
 
 
@@ -258,3 +262,24 @@ def test_an_unknown_code_is_still_an_error_of_ours(scripted):
     with pytest.raises(UnavailableError) as caught:
         client.status()
     assert caught.value.retry_after_s == 7
+
+
+def test_a_connection_that_the_node_may_close_any_moment_is_not_used_again(monkeypatch):
+    # A node that closes what is idle, just when the next request comes.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            for _ in range(2):
+                peer, _ = listener.accept()
+                with peer:
+                    peer.recv(65536)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                    peer.recv(65536)  # and no answer
+
+        threading.Thread(target=serve, daemon=True).start()
+        with Client(f"http://127.0.0.1:{listener.getsockname()[1]}", token="t") as client:
+            assert client.status() == {}
+            now = time.monotonic()
+            monkeypatch.setattr(time, "monotonic", lambda: now + IDLE_S)
+            assert client.status() == {}
+    assert IDLE_S < KEEP_ALIVE_S / 1.5
