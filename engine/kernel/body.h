@@ -32,18 +32,21 @@ INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int
     }
 }
 
-// The same, reduced to signed residues.
+// The same, reduced to signed residues; those of a row lie 16 words behind those of the row before, or backwards.
 INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, double q,
-                     int32_t *y, const int count) {
-    VD sum[count * (TILE_POINTS / LANES)];
+                     double inverse, int32_t *y, const int backwards, const int count) {
+    VD sum[TILE_ROWS * (TILE_POINTS / LANES)];
     FN(sums)(x, features, weights, stride, bias, sum, count);
-    const VD vq = SPLAT(q), inverse = SPLAT(1.0 / q);
 #pragma GCC unroll 16
     for (int j = 0; j < count; j++)
 #pragma GCC unroll 4
         for (int v = 0; v < TILE_POINTS / LANES; v++) {
             const VD all = sum[j * (TILE_POINTS / LANES) + v];
-            STORE_I32(y + j * 16 + v * LANES, FNMA(ROUND(MUL(all, inverse)), vq, all));
+            const VD rest = FNMA(ROUND(MUL(all, SPLAT(inverse))), SPLAT(q), all);
+            if (backwards)
+                STORE_I32_BACKWARDS(y + j * 16 + TILE_POINTS - (v + 1) * LANES, rest);
+            else
+                STORE_I32(y + j * 16 + v * LANES, rest);
         }
 }
 
@@ -52,48 +55,77 @@ INLINE const char *FN(fetch)(const char *line, const char *end, long most) {
     return line;
 }
 
-// Signed residues of `rows` rows at 16 points. `lines` cache lines from `ahead` on are fetched meanwhile, a few before
-// each tile: more at a time would wait for each other, and everything for them.
-KERNEL void FN(block)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
-                      double q, int32_t *y, const void *ahead, long lines) {
+// Signed residues of `rows` rows at 16 points, or backwards. `lines` cache lines from `ahead` on are fetched meanwhile,
+// a few before each tile: more at a time would wait for each other, and everything for them.
+INLINE void FN(rows_of)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
+                        double q, int32_t *y, const int backwards, const void *ahead, long lines) {
     const int tiles = 16 / TILE_POINTS * (rows / TILE_ROWS);
     const long each = tiles ? (lines + tiles - 1) / tiles : 0;
     const char *const end = (const char *)ahead + 64 * lines, *line = FN(fetch)(ahead, end, tiles ? 0 : lines);
+    const double inverse = 1.0 / q;
     for (int half = 0; half < 16; half += TILE_POINTS) {
+        int32_t *const to = y + (backwards ? 16 - TILE_POINTS - half : half);
         int j = 0;
+#define TILE(count) \
+    FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, inverse, to + j * 16, backwards, count)
         for (; j + TILE_ROWS <= rows; j += TILE_ROWS) {
             line = FN(fetch)(line, end, each);
-            FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, TILE_ROWS);
+            TILE(TILE_ROWS);
         }
-        for (; j + 2 <= rows; j += 2)
-            FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, 2);
-        for (; j < rows; j++)
-            FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, y + j * 16 + half, 1);
+        for (; j + 2 <= rows; j += 2) TILE(2);
+        for (; j < rows; j++) TILE(1);
+#undef TILE
     }
 }
 
-// out[k] = (sum over rows of a[k] b[k], and what is there already unless first) mod q, for `count` of them. At most
+KERNEL void FN(block)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
+                      double q, int32_t *y, const void *ahead, long lines) {
+    FN(rows_of)(x, features, rows, weights, stride, bias, q, y, 0, ahead, lines);
+}
+
+KERNEL void FN(block_backwards)(const uint32_t *x, int features, int rows, const double *weights, int stride,
+                                const double *bias, double q, int32_t *y, const void *ahead, long lines) {
+    FN(rows_of)(x, features, rows, weights, stride, bias, q, y, 1, ahead, lines);
+}
+
+// out[k] = (sum over rows of y b[k], and what is there already unless first) mod q, for `count` of them. At most
 // GROUP products below 2^58. Products of every other point are summed apart: so a word is where it is multiplied, or
 // a shift away.
-INLINE void FN(dots)(const int32_t *const *a, const int32_t *const *b, int rows, double q, int first,
+INLINE void FN(dots)(const int32_t *y, const int32_t *const *b, int rows, double q, double inverse, int first,
                      uint32_t *const *out, const int count) {
     for (int p = 0; p < 16; p += 2 * LANES) {
-        VI even[count], odd[count];
+        VI even[4], odd[4];
 #pragma GCC unroll 4
         for (int k = 0; k < count; k++) {
             const VI sum = first ? ZERO() : LOAD_WORDS(out[k] + p);
             odd[k] = UPPER(sum), even[k] = SUB_I64(sum, LIFT(odd[k]));
         }
-        for (int j = p; j < rows * 16 + p; j += 16)
+        for (int j = p; j < rows * 16 + p; j += 16) {
+            const VI x = LOAD_WORDS(y + j), upper = UPPER(x);
 #pragma GCC unroll 4
             for (int k = 0; k < count; k++) {
-                const VI x = LOAD_WORDS(a[k] + j), y = LOAD_WORDS(b[k] + j);
-                even[k] = ADD_I64(even[k], MUL_I32(x, y));
-                odd[k] = ADD_I64(odd[k], MUL_I32(UPPER(x), UPPER(y)));
+                const VI other = LOAD_WORDS(b[k] + j);
+                even[k] = ADD_I64(even[k], MUL_I32(x, other));
+                odd[k] = ADD_I64(odd[k], MUL_I32(upper, UPPER(other)));
             }
+        }
+        // Without this, compilers keep copies of sums through the loop, for which there are no registers.
 #pragma GCC unroll 4
-        for (int k = 0; k < count; k++) REDUCE_BOTH(even[k], odd[k], q, out[k] + p);
+        for (int k = 0; k < count; k++) __asm__("" : "+x"(even[k]), "+x"(odd[k]));
+#pragma GCC unroll 4
+        for (int k = 0; k < count; k++) REDUCE_BOTH(even[k], odd[k], q, inverse, out[k] + p);
     }
+}
+
+// Those with three and with four others; functions of their own, for their registers.
+KERNEL void FN(dots3)(const int32_t *y, const int32_t *b, const int32_t *c, int rows, double q, double inverse, int first,
+                      uint32_t *s1, uint32_t *s2, uint32_t *u) {
+    FN(dots)(y, (const int32_t *[]){y, b, c}, rows, q, inverse, first, (uint32_t *[]){s1, s2, u}, 3);
+}
+
+KERNEL void FN(dots4)(const int32_t *y, const int32_t *b, const int32_t *c, const int32_t *d, int rows, double q,
+                      double inverse, int first, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+    FN(dots)(y, (const int32_t *[]){y, b, c, d}, rows, q, inverse, first, (uint32_t *[]){s1, s2, u, t1}, 4);
 }
 
 KERNEL void FN(linear)(int limbs, int points, int features, int rows, const double *weights, const double *primes,
@@ -112,40 +144,37 @@ KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const do
                          const double *bias, const int32_t *fixed, const uint32_t *c0, uint32_t *s1, uint32_t *s2,
                          uint32_t *u, uint32_t *t1) {
     const int blocks = points / 16;
+    // What is mirrored lies backwards, here and in `fixed`: so points that belong together are side by side.
     int32_t here[GROUP * 16] __attribute__((aligned(64))), there[GROUP * 16] __attribute__((aligned(64)));
-    int32_t turned[2][GROUP * 16] __attribute__((aligned(64)));
     int above = 0;
-    for (int l = 0; l < limbs; l++)
+    for (int l = 0; l < limbs; l++) {
+        const double q = primes[l], inverse = 1.0 / q;
         for (int b = 0; b < blocks / 2; b++) {
             const int m = blocks - 1 - b;
             const long at = (long)l * blocks + b, mirror = (long)l * blocks + m;
             const uint32_t *x = c0 + at * features * 16, *xm = c0 + mirror * features * 16;
-            const double q = primes[l];
+            uint32_t *const s1m = s1 + mirror * 16, *const s2m = s2 + mirror * 16, *const um = u + mirror * 16;
             // The mirrored blocks come in falling order, which no prefetcher foresees.
             const long ahead = b + 2 < blocks / 2 ? 2 : 0, lines = ahead ? features : 0;
             above |= FN(above)(x, features * 16, q) | FN(above)(xm, features * 16, q);
             for (int g = 0; g < rows; g += GROUP) {
-                const int count = rows - g < GROUP ? rows - g : GROUP;
+                const int count = rows - g < GROUP ? rows - g : GROUP, first = g == 0;
                 const double *low = bias + (long)l * rows + g, *high = low + (long)limbs * rows;
                 FN(block)(x, features, count, weights + g, rows, low, q, here, x + ahead * features * 16, g ? 0 : lines);
-                FN(block)(xm, features, count, weights + g, rows, high, q, there, xm - ahead * features * 16, g ? 0 : lines);
+                FN(block_backwards)(xm, features, count, weights + g, rows, high, q, there, xm - ahead * features * 16,
+                                    g ? 0 : lines);
                 for (int j = 0; ahead && j < count; j++) {
                     __builtin_prefetch(fixed + ((at + ahead) * rows + g + j) * 16);
                     __builtin_prefetch(fixed + ((mirror - ahead) * rows + g + j) * 16);
                 }
-                for (int j = 0; j < count * 16; j += 16) FN(turn)(here + j, turned[0] + j), FN(turn)(there + j, turned[1] + j);
                 const int32_t *z = fixed + (at * rows + g) * 16, *zm = fixed + (mirror * rows + g) * 16;
-                const int first = g == 0;
-                uint32_t *const to = t1 + ((long)l * (blocks / 2) + b) * 16;
-                // The sums u are the wrong way round until all groups are in.
-                FN(dots)((const int32_t *[]){here, here, turned[0], here}, (const int32_t *[]){here, z, zm, turned[1]},
-                         count, q, first, (uint32_t *[]){s1 + at * 16, s2 + at * 16, u + at * 16, to}, 4);
-                FN(dots)((const int32_t *[]){there, there, turned[1]}, (const int32_t *[]){there, zm, z}, count, q,
-                         first, (uint32_t *[]){s1 + mirror * 16, s2 + mirror * 16, u + mirror * 16}, 3);
+                FN(dots4)(here, z, zm, there, count, q, inverse, first, s1 + at * 16, s2 + at * 16, u + at * 16,
+                          t1 + ((long)l * (blocks / 2) + b) * 16);
+                FN(dots3)(there, zm, z, count, q, inverse, first, s1m, s2m, um);
             }
-            FN(turn)((const int32_t *)u + at * 16, (int32_t *)u + at * 16);
-            FN(turn)((const int32_t *)u + mirror * 16, (int32_t *)u + mirror * 16);
+            FN(turn)(s1m), FN(turn)(s2m), FN(turn)(um);
         }
+    }
     return !above;
 }
 
@@ -174,6 +203,7 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef MUL
 #undef ROUND
 #undef STORE_I32
+#undef STORE_I32_BACKWARDS
 #undef ZERO
 #undef ADD_I64
 #undef SUB_I64

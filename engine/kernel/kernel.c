@@ -24,6 +24,9 @@
 #define MUL _mm512_mul_pd
 #define ROUND(a) _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define STORE_I32(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtpd_epi32(v))
+#define STORE_I32_BACKWARDS(p, v)           \
+    _mm256_storeu_si256((__m256i *)(p), \
+                        _mm256_permutevar8x32_epi32(_mm512_cvtpd_epi32(v), _mm256_set_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
 #define ZERO _mm512_setzero_si512
 #define ADD_I64 _mm512_add_epi64
 #define SUB_I64 _mm512_sub_epi64
@@ -46,10 +49,10 @@
 #define STORE_MOD store_avx512
 
 // sum mod q, for |sum| < 2^63: the quotient is off by less than one half and 2^-18, so one correction is enough.
-__attribute__((target(TARGET), always_inline)) static inline __m512i rest_avx512(__m512i sum, double q) {
-    const __m512d inverse = _mm512_set1_pd(1.0 / q);
+// inverse: 1 / q, here and below.
+__attribute__((target(TARGET), always_inline)) static inline __m512i rest_avx512(__m512i sum, double q, double inverse) {
     const __m512i vq = _mm512_set1_epi64((int64_t)q);
-    const __m512i times = _mm512_cvtpd_epi64(_mm512_mul_pd(_mm512_cvtepi64_pd(sum), inverse));
+    const __m512i times = _mm512_cvtpd_epi64(_mm512_mul_pd(_mm512_cvtepi64_pd(sum), _mm512_set1_pd(inverse)));
     const __m512i r = _mm512_sub_epi64(sum, _mm512_mullo_epi64(times, vq));
     return _mm512_mask_add_epi64(r, _mm512_movepi64_mask(r), r, vq);
 }
@@ -57,19 +60,20 @@ __attribute__((target(TARGET), always_inline)) static inline __m512i rest_avx512
 __attribute__((target(TARGET), always_inline)) static inline void reduce_avx512(const __m512i *sum, double q,
                                                                                  uint32_t *out) {
     for (int v = 0; v < 2; v++)
-        _mm256_storeu_si256((__m256i *)(out + v * 8), _mm512_cvtepi64_epi32(rest_avx512(sum[v], q)));
+        _mm256_storeu_si256((__m256i *)(out + v * 8), _mm512_cvtepi64_epi32(rest_avx512(sum[v], q, 1.0 / q)));
 }
 
 // Of sums that take turns in `out`.
 __attribute__((target(TARGET), always_inline)) static inline void reduce_both_avx512(__m512i even, __m512i odd, double q,
-                                                                                      uint32_t *out) {
-    const __m512i upper = _mm512_slli_epi64(rest_avx512(odd, q), 32);
-    _mm512_storeu_si512(out, _mm512_or_si512(rest_avx512(even, q), upper));
+                                                                                      double inverse, uint32_t *out) {
+    const __m512i upper = _mm512_slli_epi64(rest_avx512(odd, q, inverse), 32);
+    _mm512_storeu_si512(out, _mm512_or_si512(rest_avx512(even, q, inverse), upper));
 }
 
-__attribute__((target(TARGET), always_inline)) static inline void turn_avx512(const int32_t *a, int32_t *out) {
+// 16 words backwards, in their place.
+__attribute__((target(TARGET), always_inline)) static inline void turn_avx512(uint32_t *x) {
     const __m512i order = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    _mm512_storeu_si512(out, _mm512_permutexvar_epi32(order, _mm512_loadu_si512(a)));
+    _mm512_storeu_si512(x, _mm512_permutexvar_epi32(order, _mm512_loadu_si512(x)));
 }
 
 // Not 0 if one of some residues, a multiple of 16, is q or more.
@@ -104,6 +108,7 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
 #define MUL _mm256_mul_pd
 #define ROUND(a) _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define STORE_I32(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtpd_epi32(v))
+#define STORE_I32_BACKWARDS(p, v) _mm_storeu_si128((__m128i *)(p), _mm_shuffle_epi32(_mm256_cvtpd_epi32(v), 0x1B))
 #define ZERO _mm256_setzero_si256
 #define ADD_I64 _mm256_add_epi64
 #define SUB_I64 _mm256_sub_epi64
@@ -142,15 +147,14 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx2(uin
 
 // As above, with what AVX2 lacks made of other things. Doubles of 64-bit integers: each half goes into the mantissa of
 // a double with a fixed exponent. Whole doubles as integers: below 2^51 they are the mantissa of themselves plus 3 2^51.
-__attribute__((target(TARGET), always_inline)) static inline __m256i rest_avx2(__m256i sum, double q) {
+__attribute__((target(TARGET), always_inline)) static inline __m256i rest_avx2(__m256i sum, double q, double inverse) {
     const __m256i below = _mm256_set1_epi64x(0x4330000000000000), above = _mm256_set1_epi64x(0x4530000080000000);
     const __m256d offset = _mm256_castsi256_pd(_mm256_set1_epi64x(0x4530000080100000)), magic = _mm256_set1_pd(0x1.8p52);
-    const __m256d inverse = _mm256_set1_pd(1.0 / q);
     const __m256i prime = _mm256_set1_epi64x((int64_t)q);
     const __m256i low = _mm256_blend_epi32(below, sum, 0x55);
     const __m256i high = _mm256_xor_si256(_mm256_srli_epi64(sum, 32), above);
     const __m256d whole = _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), offset), _mm256_castsi256_pd(low));
-    const __m256d rounded = _mm256_add_pd(_mm256_mul_pd(whole, inverse), magic);
+    const __m256d rounded = _mm256_add_pd(_mm256_mul_pd(whole, _mm256_set1_pd(inverse)), magic);
     const __m256i times = _mm256_sub_epi64(_mm256_castpd_si256(rounded), _mm256_castpd_si256(magic));
     const __m256i product = _mm256_add_epi64(_mm256_mul_epu32(times, prime),
                                              _mm256_slli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(times, 32), prime), 32));
@@ -161,23 +165,25 @@ __attribute__((target(TARGET), always_inline)) static inline void reduce_avx2(co
                                                                                uint32_t *out) {
     const __m256i evens = _mm256_set_epi32(7, 5, 3, 1, 6, 4, 2, 0);
     for (int v = 0; v < 4; v++) {
-        const __m128i r = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(rest_avx2(sum[v], q), evens));
+        const __m128i r = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(rest_avx2(sum[v], q, 1.0 / q), evens));
         _mm_storeu_si128((__m128i *)(out + v * 4), _mm_min_epu32(r, _mm_add_epi32(r, _mm_set1_epi32((int)q))));
     }
 }
 
 // Of sums that take turns in `out`.
 __attribute__((target(TARGET), always_inline)) static inline void reduce_both_avx2(__m256i even, __m256i odd, double q,
-                                                                                    uint32_t *out) {
-    const __m256i r = _mm256_blend_epi32(rest_avx2(even, q), _mm256_slli_epi64(rest_avx2(odd, q), 32), 0xAA);
+                                                                                    double inverse, uint32_t *out) {
+    const __m256i upper = _mm256_slli_epi64(rest_avx2(odd, q, inverse), 32);
+    const __m256i r = _mm256_blend_epi32(rest_avx2(even, q, inverse), upper, 0xAA);
     _mm256_storeu_si256((__m256i *)out, _mm256_min_epu32(r, _mm256_add_epi32(r, _mm256_set1_epi32((int)q))));
 }
 
-__attribute__((target(TARGET), always_inline)) static inline void turn_avx2(const int32_t *a, int32_t *out) {
+// 16 words backwards, in their place.
+__attribute__((target(TARGET), always_inline)) static inline void turn_avx2(uint32_t *x) {
     const __m256i order = _mm256_set_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const __m256i low = _mm256_loadu_si256((const __m256i *)a), high = _mm256_loadu_si256((const __m256i *)(a + 8));
-    _mm256_storeu_si256((__m256i *)out, _mm256_permutevar8x32_epi32(high, order));
-    _mm256_storeu_si256((__m256i *)(out + 8), _mm256_permutevar8x32_epi32(low, order));
+    const __m256i low = _mm256_loadu_si256((const __m256i *)x), high = _mm256_loadu_si256((const __m256i *)(x + 8));
+    _mm256_storeu_si256((__m256i *)x, _mm256_permutevar8x32_epi32(high, order));
+    _mm256_storeu_si256((__m256i *)(x + 8), _mm256_permutevar8x32_epi32(low, order));
 }
 #include "body.h"
 

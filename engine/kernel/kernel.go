@@ -12,6 +12,7 @@ import "C"
 
 import (
 	"runtime"
+	"slices"
 	"unsafe"
 )
 
@@ -62,8 +63,20 @@ func (f *Form) Linear(set Set, x []uint32, biased bool, y []int32) {
 // y(p) z(p') at all points, T1 = y(p) y(p') at the first half of them.
 type Answer struct{ S1, S2, U, T1 []uint32 }
 
-// Quadratic computes an answer from c0 and from the signed fixed = W a. False, and
-// an answer of no meaning, unless every residue of c0 is below its prime.
+// Mirror turns the blocks of the second half of y backwards, as Quadratic wants
+// them: so points that mirror each other lie side by side.
+func (f *Form) Mirror(y []int32) {
+	half := f.Points / 2 * f.Rows
+	for limb := range f.Primes {
+		upper := y[(2*limb+1)*half : (2*limb+2)*half]
+		for ; len(upper) > 0; upper = upper[Block:] {
+			slices.Reverse(upper[:Block])
+		}
+	}
+}
+
+// Quadratic computes an answer from c0 and from fixed = W a, signed and mirrored.
+// False, and an answer of no meaning, unless every residue of c0 is below its prime.
 func (f *Form) Quadratic(set Set, fixed []int32, c0 []uint32, out Answer) bool {
 	if set == Portable {
 		return f.portableQuadratic(fixed, c0, out)

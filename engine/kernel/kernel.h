@@ -14,8 +14,9 @@ int fa_kernel_best(void);
 void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
                       const double *primes, const double *bias, const uint32_t *x, int32_t *y);
 
-// With y = W c0 + bias and z (fixed) = W a, and p' the mirrored point of p (conjugation):
+// With y = W c0 + bias and z = W a, and p' the mirrored point of p (conjugation):
 // s1 = sum y^2, s2 = sum y z, u(p) = sum y(p) z(p') at all points, t1 = sum y(p) y(p') at the first half.
+// fixed: z, in which the 16 points of each block of the second half lie backwards.
 // All results in [0, q). Returns 0, and results of no meaning, unless every residue of c0 is below its prime.
 int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
                         const double *primes, const double *bias, const int32_t *fixed, const uint32_t *c0,

@@ -102,6 +102,7 @@ func TestQuadraticIsTheSumOfProducts(t *testing.T) {
 		a, c0 := residues(random, f.Points*f.Features), residues(random, f.Points*f.Features)
 		fixed := make([]int32, len(primes)*f.Points*f.Rows)
 		f.Linear(Portable, a, false, fixed)
+		f.Mirror(fixed)
 		for _, set := range sets() {
 			got := answer(f.Points)
 			if !f.Quadratic(set, fixed, c0, got) {

@@ -27,7 +27,7 @@ typedef struct {
 // y, u = fold y^2 and v, the part of u that goes with s, of `count` forms from j on at TILE_POINTS points.
 INLINE void FN(forms)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const int32_t *forms1, int j,
                       double *y, double *u, double *v, const int of_forms, const int count) {
-    VD sum[count * (TILE_POINTS / LANES)];
+    VD sum[TILE_ROWS * (TILE_POINTS / LANES)];
     FN(sums)(x, p->features, p->weights + j, p->hidden, p->bias + (long)limb * p->hidden + j, sum, count);
     const VD fold = SPLAT(p->factors[limb * 5]);
 #pragma GCC unroll 16
@@ -116,7 +116,7 @@ INLINE void FN(tile_of_rows)(const fa_polynomial *p, int limb, FN(modulus) m, co
 // Adds the products of `count` plain forms from k on at TILE_POINTS points: z0 z0, z0 z1.
 INLINE void FN(plain)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const int32_t *plain1, int k,
                       VI (*product)[16 / LANES], const int count) {
-    VD sum[count * (TILE_POINTS / LANES)];
+    VD sum[TILE_ROWS * (TILE_POINTS / LANES)];
     FN(sums)(x, p->features, p->plain_weights + k, p->plain, p->plain_bias + (long)limb * p->plain + k, sum, count);
 #pragma GCC unroll 16
     for (int i = 0; i < count; i++)

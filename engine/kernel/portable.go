@@ -1,5 +1,7 @@
 package kernel
 
+import "slices"
+
 // group is how many products of signed residues an int64 holds, with a residue.
 const group = 30
 
@@ -121,26 +123,32 @@ func (f *Form) portableQuadratic(fixed []int32, c0 []uint32, out Answer) bool {
 			at, mirror := l*blocks+b, (l+1)*blocks-1-b
 			convert(c0[at*f.Features*Block:], x)
 			convert(c0[mirror*f.Features*Block:], xm)
+			lower := Answer{out.S1[at*Block:], out.S2[at*Block:], out.U[at*Block:], out.T1[(l*blocks/2+b)*Block:]}
+			upper := Answer{out.S1[mirror*Block:], out.S2[mirror*Block:], out.U[mirror*Block:], nil}
 			for g := 0; g < f.Rows; g += group {
 				n := min(group, f.Rows-g)
 				y, ym := here[:n], there[:n]
 				f.block(x, weights[g*f.Features:], f.biasOf(l, b)[g:], q, 1/q, y)
 				f.block(xm, weights[g*f.Features:], f.biasOf(l, blocks-1-b)[g:], q, 1/q, ym)
-				z, zm := (at*f.Rows+g)*Block, (mirror*f.Rows+g)*Block
-				part := Answer{out.S1[at*Block:], out.S2[at*Block:], out.U[at*Block:], out.T1[(l*blocks/2+b)*Block:]}
-				dots(y, ym, fixed[z:], fixed[zm:], g == 0, q, part)
-				part = Answer{out.S1[mirror*Block:], out.S2[mirror*Block:], out.U[mirror*Block:], nil}
-				dots(ym, y, fixed[zm:], fixed[z:], g == 0, q, part)
+				for j := range ym {
+					slices.Reverse(ym[j][:])
+				}
+				z, zm := fixed[(at*f.Rows+g)*Block:], fixed[(mirror*f.Rows+g)*Block:]
+				dots(y, ym, z, zm, g == 0, q, lower)
+				dots(ym, nil, zm, z, g == 0, q, upper)
+			}
+			for _, part := range [][]uint32{upper.S1, upper.S2, upper.U} {
+				slices.Reverse(part[:Block])
 			}
 		}
 	}
 	return true
 }
 
-// dots adds the products of y with itself, with z, with the mirror image of zm
-// and, if wanted, with that of the rows other.
+// dots adds the products of y with itself, with z, with the mirrored zm and, if
+// wanted, with the mirrored rows other.
 func dots(y, other []sums, z, zm []int32, first bool, q float64, out Answer) {
-	other, z, zm = other[:len(y)], z[:len(y)*Block], zm[:len(y)*Block]
+	z, zm = z[:len(y)*Block], zm[:len(y)*Block]
 	s1, s2, u := (*[Block]uint32)(out.S1), (*[Block]uint32)(out.S2), (*[Block]uint32)(out.U)
 	for p := range Block {
 		var square, product, turned, cross int64
@@ -151,7 +159,7 @@ func dots(y, other []sums, z, zm []int32, first bool, q float64, out Answer) {
 			v := y[j][p]
 			square += v * v
 			product += v * int64(z[j*Block+p])
-			turned += v * int64(zm[j*Block+Block-1-p])
+			turned += v * int64(zm[j*Block+p])
 		}
 		s1[p], s2[p], u[p] = canonical(square, q, 1/q), canonical(product, q, 1/q), canonical(turned, q, 1/q)
 		if out.T1 == nil {
@@ -161,7 +169,7 @@ func dots(y, other []sums, z, zm []int32, first bool, q float64, out Answer) {
 			cross = int64(out.T1[p])
 		}
 		for j := range y {
-			cross += y[j][p] * other[j][Block-1-p]
+			cross += y[j][p] * other[j][p]
 		}
 		out.T1[p] = canonical(cross, q, 1/q)
 	}

@@ -26,7 +26,7 @@ type Circuit struct {
 // output is one score of every event.
 type output struct {
 	form     kernel.Form
-	fixed    []int32  // W a
+	fixed    []int32  // W a; mirrored, if it is to be squared
 	constant []uint32 // what a tenant needs to decrypt, the same for all batches
 }
 
@@ -149,6 +149,7 @@ func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
 		return out
 	}
 	out.constant = c.squares(out.fixed, rows)
+	form.Mirror(out.fixed)
 	return out
 }
 
