@@ -169,8 +169,8 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 	for i := range s.keys {
 		s.keys[i] = random.Key()
 	}
-	secret := c.transform(s)
 	if c.set == kernel.Portable {
+		secret := c.transform(s)
 		noise := new(stream.Stream)
 		defer noise.Wipe()
 		for first := 0; first < features; first += tile {
@@ -183,21 +183,31 @@ func (c *encryptor) encrypt(rows []float64, features int, a []uint32, random *st
 			}
 			c.mask(s, a, features, first, count, out)
 		}
-	} else {
-		lanes := kernel.Lanes(c.set)
-		err := workers.Each((features+lanes-1)/lanes, func(i int) {
-			b := <-s.tiles
-			defer func() { s.tiles <- b }()
-			first := i * lanes
-			count := min(lanes, features-first)
-			c.noise(s.keys[first:first+count], b)
-			c.ring.Encode(p.scale(), rows, features, first, count, b.Tile)
-			c.ring.Mask(b.Tile, secret, a, features, first, count, out)
-		})
-		if err != nil {
-			secret.Wipe()
-			return nil, err
+		return secret, nil
+	}
+	var secret *kernel.Secret
+	transformed := make(chan struct{})
+	lanes := kernel.Lanes(c.set)
+	err := workers.Each(1+(features+lanes-1)/lanes, func(i int) {
+		if i == 0 { // begun first, so nobody waits for what nobody does
+			defer close(transformed)
+			secret = c.transform(s)
+			return
 		}
+		b := <-s.tiles
+		defer func() { s.tiles <- b }()
+		first := (i - 1) * lanes
+		count := min(lanes, features-first)
+		c.noise(s.keys[first:first+count], b)
+		c.ring.Encode(p.scale(), rows, features, first, count, b.Tile)
+		<-transformed
+		c.ring.Mask(b.Tile, secret, a, features, first, count, out)
+	})
+	if err != nil {
+		if secret != nil {
+			secret.Wipe()
+		}
+		return nil, err
 	}
 	return secret, nil
 }

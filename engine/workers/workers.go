@@ -14,10 +14,11 @@ var limit, active atomic.Int64
 // Limit sets how many goroutines one call may use; 0 stands for all cores.
 func Limit(n int) { limit.Store(int64(n)) }
 
-// Each calls work for 0 .. n-1. Calls under way at a time share the cores: more
-// goroutines than cores would only wait for each other. A panic would end the
-// whole process from a goroutine that nobody can guard from outside, so it becomes
-// an error here; the items of that goroutine that were left are not done.
+// Each calls work for 0 .. n-1, and begins with each when it has begun with all
+// before. Calls under way at a time share the cores: more goroutines than cores
+// would only wait for each other. A panic would end the whole process from a
+// goroutine that nobody can guard from outside, so it becomes an error here; that
+// goroutine does no more items.
 func Each(n int, work func(i int)) error {
 	count := int(limit.Load())
 	if count <= 0 {
@@ -26,25 +27,23 @@ func Each(n int, work func(i int)) error {
 	count = min(max(count/int(active.Add(1)), 1), n)
 	defer active.Add(-1)
 	var broken atomic.Bool
-	run := func(start int) {
+	var begun atomic.Int64
+	run := func() {
 		defer func() {
 			if recover() != nil {
 				broken.Store(true)
 			}
 		}()
-		for i := start; i < n; i += count {
+		for i := int(begun.Add(1)) - 1; i < n; i = int(begun.Add(1)) - 1 {
 			work(i)
 		}
 	}
-	if count <= 1 {
-		run(0)
-	} else {
-		var group sync.WaitGroup
-		for start := range count {
-			group.Go(func() { run(start) })
-		}
-		group.Wait()
+	var group sync.WaitGroup
+	for range count - 1 {
+		group.Go(run)
 	}
+	run()
+	group.Wait()
 	if broken.Load() {
 		return fault.Internal
 	}

@@ -36,29 +36,47 @@ func TestAPanicBecomesAnError(t *testing.T) {
 	}
 }
 
-// The items of a goroutine that panics stay undone: so they tell how many there are.
+// A goroutine that panics does no more items: so they tell how many there are.
 func TestCallsAtATimeShareTheCores(t *testing.T) {
 	Limit(4)
 	defer Limit(0)
-	undone := func() int {
-		var done atomic.Int64
-		_ = Each(8, func(i int) {
-			if i == 0 {
-				panic("stop")
-			}
-			done.Add(1)
+	goroutines := func() int {
+		var begun atomic.Int64
+		_ = Each(8, func(int) {
+			begun.Add(1)
+			panic("stop")
 		})
-		return 8 - int(done.Load())
+		return int(begun.Load())
 	}
-	if got := undone(); got != 2 {
-		t.Errorf("alone: %d of 8 items a goroutine, not 2", got)
+	if got := goroutines(); got != 4 {
+		t.Errorf("alone: %d goroutines, not 4", got)
 	}
 	_ = Each(1, func(int) {
-		if got := undone(); got != 4 {
-			t.Errorf("beside another: %d of 8 items a goroutine, not 4", got)
+		if got := goroutines(); got != 2 {
+			t.Errorf("beside another: %d goroutines, not 2", got)
 		}
 	})
-	if got := undone(); got != 2 {
-		t.Errorf("alone again: %d of 8 items a goroutine, not 2", got)
+	if got := goroutines(); got != 4 {
+		t.Errorf("alone again: %d goroutines, not 4", got)
+	}
+}
+
+// Whoever waits for an earlier item waits for one that was begun with.
+func TestItemsBeginInOrder(t *testing.T) {
+	Limit(4)
+	defer Limit(0)
+	const n = 1000
+	var begun [n]chan struct{}
+	for i := range begun {
+		begun[i] = make(chan struct{})
+	}
+	err := Each(n, func(i int) {
+		close(begun[i])
+		for earlier := range i {
+			<-begun[earlier]
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
