@@ -21,7 +21,7 @@ from fedanomaly.scoring.batches import Batches
 from fedanomaly.scoring.home import Home
 from fedanomaly.scoring.metrics import Metrics
 from fedanomaly.scoring.models import Model
-from fedanomaly.scoring.receiving import check, receive, stated_length
+from fedanomaly.scoring.receiving import Body, stated_length
 from fedanomaly.scoring.service import RESCAN_S, ScoringService
 from fedanomaly.scoring.wire import Offer
 from fedanomaly.transport.answers import add_failures
@@ -100,11 +100,12 @@ async def upload(service: Running, caller: Signed, request: Request, digest: str
     size = stated_length(request)
     if size > service.max_upload_bytes:
         raise CapacityError(f"a circuit has {service.max_upload_bytes} bytes at most")
-    body = bytearray(size)
-    await receive(request, memoryview(body), pace=service.pace)
-    await check(memoryview(body), caller.content_digest, service.pool)
+    memory = bytearray(size)
+    body = Body(memoryview(memory), service.pool)
+    await body.receive(request, pace=service.pace)
+    await body.check(caller.content_digest)
     service.metrics.add("fedanomaly_received_bytes_total", size)
-    await service.upload(caller.member, name, body)
+    await service.upload(caller.member, name, memory)
     return Response(status_code=204)
 
 

@@ -15,9 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fedanomaly.errors import FedAnomalyError, MessageError
-from fedanomaly.scoring.receiving import check as check_body
-from fedanomaly.scoring.receiving import receive as receive_body
-from fedanomaly.scoring.receiving import stated_length
+from fedanomaly.scoring.receiving import Body, stated_length
 from fedanomaly.scoring.service import ScoringService
 from fedanomaly.scoring.wire import HEAD_BYTES, FrameHead, frame_bytes
 from fedanomaly.transport.answers import refusal
@@ -65,14 +63,15 @@ class Batches:
                 raise MessageError(f"a batch for this model has {size} bytes with its head")
             ready = await service.ready(caller.member, model)
             with service.buffers.lend(size) as memory:
-                body = memoryview(memory)
-                await receive_body(request, body, pace=service.pace)
+                words = memoryview(memory)
+                body = Body(words, service.pool)
+                await body.receive(request, pace=service.pace)
                 service.metrics.add("fedanomaly_received_bytes_total", size)
                 # A kernel takes any bytes, so it begins; what it makes of them leaves if these are what was signed.
-                scoring = service.score(ready, body[HEAD_BYTES:])
+                scoring = service.score(ready, words[HEAD_BYTES:])
                 try:
-                    await check_body(body, caller.content_digest, service.pool)
-                    frame = FrameHead.from_bytes(body[:HEAD_BYTES], "batch")
+                    await body.check(caller.content_digest)
+                    frame = FrameHead.from_bytes(words[:HEAD_BYTES], "batch")
                     if frame.digest != digest or frame.size != size - HEAD_BYTES:
                         raise MessageError("the batch is one for another model")
                     answer = await scoring

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -14,8 +13,10 @@ from starlette.requests import ClientDisconnect, Request
 from fedanomaly.errors import MessageError, UnauthenticatedError, UnavailableError
 from fedanomaly.transport.http import INTAKE
 
-HASHED_AT_ONCE = 4 * 1024 * 1024
-"""Bytes: they take about 3 ms, in which nobody else is answered."""
+WORTH_A_THREAD = 128 * 1024
+"""Bytes that take longer to hash than a thread to begin with them."""
+HASHED_AT_ONCE = 1024 * 1024
+"""Bytes that are hashed on the event loop: most of a millisecond, in which nobody else is answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,90 +49,93 @@ def stated_length(request: Request) -> int:
     return int(stated)
 
 
-async def receive(request: Request, into: memoryview, *, pace: Pace) -> None:
-    """Take in a body of exactly the size of the memory where it shall go.
+class Body:
+    """A body of exactly the size of the memory where it shall go, hashed beside the event loop while it comes in.
 
     Parameters
     ----------
-    request : Request
-        Of which nothing was read yet.
-    into : memoryview
-        Of bytes; on an error what it holds means nothing.
-    pace : Pace
-        How slow it may be.
-
-    Raises
-    ------
-    MessageError
-        If the body has another size.
-    UnavailableError
-        If it comes too slowly.
-    """
-    if stated_length(request) != len(into):
-        raise MessageError(f"the body must have {len(into)} bytes")
-    # HTTP ends a body at its stated length, so nothing more can come.
-    at = 0
-
-    def arrived(nbytes: int) -> None:
-        nonlocal at
-        at += nbytes
-
-    def take(piece: bytes) -> None:
-        into[at : at + len(piece)] = piece
-        arrived(len(piece))
-
-    divert = request.scope.get("extensions", {}).get(INTAKE, lambda *_: None)
-    divert(into, arrived)
-    loop = asyncio.get_running_loop()
-    started_s = loop.time()
-    try:
-        while True:
-            due_s = started_s + pace.grace_s + at / pace.bytes_per_s
-            if loop.time() >= due_s:
-                raise UnavailableError("a body came too slowly")
-            try:
-                async with asyncio.timeout_at(due_s):
-                    await _end(request, take)
-                break
-            except TimeoutError:
-                pass  # what came meanwhile may have earned it more
-    finally:
-        divert(None)  # the memory may serve another body next
-    if at != len(into):
-        raise MessageError(f"the body must have {len(into)} bytes")
-
-
-async def check(body: memoryview, digest: bytes, pool: Executor) -> None:
-    """Hold a body against the SHA-256 that was signed.
-
-    Parameters
-    ----------
-    body : memoryview
-        Of bytes.
-    digest : bytes
-        What it should have.
+    memory : memoryview
+        Of bytes; what it holds means nothing until `check` has passed.
     pool : Executor
-        Where a large one is hashed, so that others are answered meanwhile.
-
-    Raises
-    ------
-    UnauthenticatedError
-        If it is another one.
+        Whose threads hash.
     """
-    if len(body) <= HASHED_AT_ONCE:
-        found = hashlib.sha256(body)
-    else:
-        found = await asyncio.get_running_loop().run_in_executor(pool, hashlib.sha256, body)
-    if not hmac.compare_digest(found.digest(), digest):
-        raise UnauthenticatedError("a body is not the one that was signed")
 
+    def __init__(self, memory: memoryview, pool: Executor) -> None:
+        self._memory, self._pool = memory, pool
+        self._sha256 = hashlib.sha256()
+        self._received = self._hashed = 0
+        self._hashing: asyncio.Future[None] | None = None
 
-async def _end(request: Request, take: Callable[[bytes], None]) -> None:
-    """Wait until the body is there; what is not diverted comes here."""
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        take(message.get("body", b""))
-        more = message.get("more_body", False)
+    async def receive(self, request: Request, *, pace: Pace) -> None:
+        """Take in the body of a request of which nothing was read yet.
+
+        Raises
+        ------
+        MessageError
+            If it has another size.
+        UnavailableError
+            If it comes too slowly.
+        """
+        size = len(self._memory)
+        if stated_length(request) != size:
+            raise MessageError(f"the body must have {size} bytes")
+        # HTTP ends a body at its stated length, so nothing more can come.
+        divert = request.scope.get("extensions", {}).get(INTAKE, lambda *_: None)
+        divert(self._memory, self._arrived)
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        try:
+            while True:
+                due_s = started_s + pace.grace_s + self._received / pace.bytes_per_s
+                if loop.time() >= due_s:
+                    raise UnavailableError("a body came too slowly")
+                try:
+                    async with asyncio.timeout_at(due_s):
+                        await self._end(request)
+                    break
+                except TimeoutError:
+                    pass  # what came meanwhile may have earned it more
+        finally:
+            divert(None)  # the memory may serve another body next
+        if self._received != size:
+            raise MessageError(f"the body must have {size} bytes")
+
+    async def check(self, digest: bytes) -> None:
+        """Hold the body against the SHA-256 that was signed.
+
+        Raises
+        ------
+        UnauthenticatedError
+            If it is another one.
+        """
+        if self._hashing is not None:
+            await self._hashing
+        if self._received - self._hashed > HASHED_AT_ONCE:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._hash)
+        self._hash()
+        if not hmac.compare_digest(self._sha256.digest(), digest):
+            raise UnauthenticatedError("a body is not the one that was signed")
+
+    def _arrived(self, nbytes: int) -> None:
+        self._received += nbytes
+        idle = self._hashing is None or self._hashing.done()
+        if idle and self._received - self._hashed >= WORTH_A_THREAD:
+            self._hashing = asyncio.get_running_loop().run_in_executor(self._pool, self._hash)
+
+    def _hash(self) -> None:
+        """Hash what there is, and what comes while that lasts; in one thread at a time."""
+        while (at := self._hashed) < (until := self._received):
+            self._sha256.update(self._memory[at:until])
+            self._hashed = until
+
+    async def _end(self, request: Request) -> None:
+        """Wait until the body is there; what is not diverted comes here."""
+        more = True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            self._memory[self._received : self._received + len(piece)] = piece
+            self._arrived(len(piece))
+            more = message.get("more_body", False)

@@ -18,8 +18,8 @@ from fedanomaly.errors import (
     UnavailableError,
     VersionError,
 )
-from fedanomaly.scoring.receiving import HASHED_AT_ONCE
-from fedanomaly.scoring.wire import frame_bytes
+from fedanomaly.scoring import receiving
+from fedanomaly.scoring.wire import HEAD_BYTES, frame_bytes
 from fedanomaly.types import Circuit
 from tests.unit.coordinator.conftest import ONE_TRY
 from tests.unit.scoring.conftest import MODEL, Identity, batch_id, batch_path, circuit, frame, readings
@@ -77,12 +77,17 @@ def test_a_name_that_is_no_digest(standing, name):
     assert (status, code) in {(422, "FA301"), (404, "FA404")}
 
 
-@pytest.mark.parametrize("hashed_at_once", [0, HASHED_AT_ONCE])
-def test_a_body_that_is_not_the_signed_one(standing, batch, monkeypatch, hashed_at_once):
-    monkeypatch.setattr("fedanomaly.scoring.receiving.HASHED_AT_ONCE", hashed_at_once)
-    request = standing.signed("POST", batch_path(MODEL), frame(MODEL, batch))
-    other = standing.signed("POST", batch_path(MODEL), frame(MODEL, batch, b"x" * 16))
-    other.headers.update({name: request.headers[name] for name in ("signature", "signature-input", "content-digest")})
+@pytest.mark.parametrize("at", [0, HEAD_BYTES - 1, 100_000, -1])
+@pytest.mark.parametrize("limits", [{}, {"WORTH_A_THREAD": 0}, {"WORTH_A_THREAD": 1 << 40},
+                                    {"WORTH_A_THREAD": 1 << 40, "HASHED_AT_ONCE": 0}])  # fmt: skip
+def test_a_body_that_is_not_the_signed_one(standing, batch, monkeypatch, limits, at):
+    for name, limit in limits.items():
+        monkeypatch.setattr(receiving, name, limit)
+    body = bytearray(frame(MODEL, batch))
+    signed = standing.signed("POST", batch_path(MODEL), bytes(body)).headers
+    body[at] ^= 1
+    other = standing.signed("POST", batch_path(MODEL), bytes(body))
+    other.headers.update({name: signed[name] for name in ("signature", "signature-input", "content-digest")})
     assert code_of(standing.ask(other)) == (401, "FA406")
     assert standing.ask(standing.signed("POST", batch_path(MODEL), frame(MODEL, batch))).status_code == 200
 
