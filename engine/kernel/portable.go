@@ -26,49 +26,64 @@ func canonical(v int64, q, inverse float64) uint32 {
 	return uint32(r)
 }
 
-// Residues of a feature, and sums of a row, at the points of a block: of fixed
-// size, so that no access to them is checked.
+// cells are the residues of features at a quarter of a block's points, and sums of
+// a row those at all of them: of fixed size, so that no access to them is checked.
 type (
-	cell [4][Block / 4]float64
-	sums [Block]int64
+	cells []([Block / 4]float64)
+	sums  [Block]int64
 )
+
+// newCells makes room for the features at all points of a block.
+func newCells(features int) (quarters [4]cells) {
+	for i := range quarters {
+		quarters[i] = make(cells, features)
+	}
+	return
+}
 
 // convert takes the residues of one block over. Processors multiply float64 faster
 // than integers, and exactly here: all sums stay below 2^53.
-func convert(x []uint32, out []cell) {
-	for i := range out {
-		v := (*[Block]uint32)(x[i*Block:])
-		for part := range 4 {
-			c := &out[i][part]
-			c[0], c[1], c[2], c[3] = float64(v[4*part]), float64(v[4*part+1]), float64(v[4*part+2]), float64(v[4*part+3])
+func convert(x []uint32, out *[4]cells) {
+	for part, quarter := range out {
+		for i := range quarter {
+			v, c := (*[4]uint32)(x[i*Block+4*part:]), &quarter[i]
+			c[0], c[1], c[2], c[3] = float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
 		}
 	}
 }
 
 // block writes some rows of W x + bias at the 16 points of one block.
-func (f *Form) block(x []cell, weights, bias []float64, q, inverse float64, y []sums) {
+func (f *Form) block(x *[4]cells, weights, bias []float64, q, inverse float64, y []sums) {
 	for j := range y {
-		row := weights[j*f.Features : (j+1)*f.Features]
-		x = x[:len(row)]
 		var start float64
 		if bias != nil {
 			start = bias[j]
 		}
-		// Four sums at a time stay in registers, with their products.
-		for part := range 4 {
-			s0, s1, s2, s3 := start, start, start, start
-			for i, w := range row {
-				v := &x[i][part]
-				s0 += w * v[0]
-				s1 += w * v[1]
-				s2 += w * v[2]
-				s3 += w * v[3]
-			}
+		row := weights[j*f.Features : (j+1)*f.Features]
+		for part, quarter := range x {
+			s0, s1, s2, s3 := products(row, quarter, start)
 			out := (*[4]int64)(y[j][4*part:])
 			out[0], out[1] = near(int64(s0), q, inverse), near(int64(s1), q, inverse)
 			out[2], out[3] = near(int64(s2), q, inverse), near(int64(s3), q, inverse)
 		}
 	}
+}
+
+// products adds those of a row and the residues at four points. A function of its
+// own, so that the sums and all that they need stay in registers.
+//
+//go:noinline
+func products(row []float64, x cells, start float64) (s0, s1, s2, s3 float64) {
+	s0, s1, s2, s3 = start, start, start, start
+	x = x[:len(row)]
+	for i, w := range row {
+		v := &x[i]
+		s0 += w * v[0]
+		s1 += w * v[1]
+		s2 += w * v[2]
+		s3 += w * v[3]
+	}
+	return
 }
 
 // byRow returns the weights as [row][feature].
@@ -91,7 +106,7 @@ func (f *Form) biasOf(limb, block int) []float64 {
 }
 
 func (f *Form) portableLinear(x []uint32, biased bool, y []int32) {
-	weights, in, out := f.byRow(), make([]cell, f.Features), make([]sums, f.Rows)
+	weights, in, out := f.byRow(), newCells(f.Features), make([]sums, f.Rows)
 	for l, q := range f.Primes {
 		for b := range f.Points / Block {
 			at := l*f.Points/Block + b
@@ -99,8 +114,8 @@ func (f *Form) portableLinear(x []uint32, biased bool, y []int32) {
 			if biased {
 				bias = f.biasOf(l, b)
 			}
-			convert(x[at*f.Features*Block:], in)
-			f.block(in, weights, bias, q, 1/q, out)
+			convert(x[at*f.Features*Block:], &in)
+			f.block(&in, weights, bias, q, 1/q, out)
 			for j, sum := range out {
 				to := (*[Block]int32)(y[(at*f.Rows+j)*Block:])
 				for p, v := range sum {
@@ -116,20 +131,20 @@ func (f *Form) portableQuadratic(fixed []int32, c0 []uint32, out Answer) bool {
 		return false
 	}
 	weights, blocks := f.byRow(), f.Points/Block
-	x, xm := make([]cell, f.Features), make([]cell, f.Features)
+	x, xm := newCells(f.Features), newCells(f.Features)
 	here, there := make([]sums, min(f.Rows, group)), make([]sums, min(f.Rows, group))
 	for l, q := range f.Primes {
 		for b := range blocks / 2 {
 			at, mirror := l*blocks+b, (l+1)*blocks-1-b
-			convert(c0[at*f.Features*Block:], x)
-			convert(c0[mirror*f.Features*Block:], xm)
+			convert(c0[at*f.Features*Block:], &x)
+			convert(c0[mirror*f.Features*Block:], &xm)
 			lower := Answer{out.S1[at*Block:], out.S2[at*Block:], out.U[at*Block:], out.T1[(l*blocks/2+b)*Block:]}
 			upper := Answer{out.S1[mirror*Block:], out.S2[mirror*Block:], out.U[mirror*Block:], nil}
 			for g := 0; g < f.Rows; g += group {
 				n := min(group, f.Rows-g)
 				y, ym := here[:n], there[:n]
-				f.block(x, weights[g*f.Features:], f.biasOf(l, b)[g:], q, 1/q, y)
-				f.block(xm, weights[g*f.Features:], f.biasOf(l, blocks-1-b)[g:], q, 1/q, ym)
+				f.block(&x, weights[g*f.Features:], f.biasOf(l, b)[g:], q, 1/q, y)
+				f.block(&xm, weights[g*f.Features:], f.biasOf(l, blocks-1-b)[g:], q, 1/q, ym)
 				for j := range ym {
 					slices.Reverse(ym[j][:])
 				}

@@ -9,22 +9,22 @@ func signed(v int64, q, inverse float64) int64 {
 func (p *Polynomial) portableScore(fixed *Fixed, c0, out []uint32) {
 	f, blocks := &p.Forms, p.Forms.Points/Block
 	weights, plain, mix := f.byRow(), p.Plain.byRow(), p.mixByRow()
-	in, y, z := make([]cell, f.Features), make([]sums, f.Rows), make([]sums, p.Plain.Rows)
+	in, y, z := newCells(f.Features), make([]sums, f.Rows), make([]sums, p.Plain.Rows)
 	u, v := make([]int64, f.Rows*Block), make([]int64, f.Rows*Block)
 	for l, q := range f.Primes {
 		factors := (*[5]float64)(p.Factors[5*l:])
 		for b := range blocks {
 			at := l*blocks + b
 			x := c0[at*f.Features*Block : (at+1)*f.Features*Block]
-			convert(x, in)
-			f.block(in, weights, f.Bias[l*f.Rows:(l+1)*f.Rows], q, 1/q, y)
+			convert(x, &in)
+			f.block(&in, weights, f.Bias[l*f.Rows:(l+1)*f.Rows], q, 1/q, y)
 			for i := range u {
 				form := y[i/Block][i%Block]
 				u[i] = signed(signed(form*int64(factors[0]), q, 1/q)*form, q, 1/q)
 				v[i] = signed(form*int64(fixed.Forms[at*f.Rows*Block+i]), q, 1/q)
 			}
 			if p.Plain.Rows > 0 {
-				p.Plain.block(in, plain, p.Plain.Bias[l*p.Plain.Rows:(l+1)*p.Plain.Rows], q, 1/q, z)
+				p.Plain.block(&in, plain, p.Plain.Bias[l*p.Plain.Rows:(l+1)*p.Plain.Rows], q, 1/q, z)
 			}
 			var total [7][Block]int64
 			p.rowProducts(l, at, x, y, u, v, mix, fixed, &total)
