@@ -44,11 +44,14 @@ func newCells(features int) (quarters [4]cells) {
 // convert takes the residues of one block over. Processors multiply float64 faster
 // than integers, and exactly here: all sums stay below 2^53.
 func convert(x []uint32, out *[4]cells) {
-	for part, quarter := range out {
-		for i := range quarter {
-			v, c := (*[4]uint32)(x[i*Block+4*part:]), &quarter[i]
-			c[0], c[1], c[2], c[3] = float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])
-		}
+	n := len(out[0])
+	a, b, c, d := out[0], out[1][:n], out[2][:n], out[3][:n]
+	for i := range a {
+		v := (*[Block]uint32)(x[i*Block:])
+		a[i] = [4]float64{float64(v[0]), float64(v[1]), float64(v[2]), float64(v[3])}
+		b[i] = [4]float64{float64(v[4]), float64(v[5]), float64(v[6]), float64(v[7])}
+		c[i] = [4]float64{float64(v[8]), float64(v[9]), float64(v[10]), float64(v[11])}
+		d[i] = [4]float64{float64(v[12]), float64(v[13]), float64(v[14]), float64(v[15])}
 	}
 }
 
