@@ -176,15 +176,16 @@ class PreparedModel:
         self._handle = int(handle[0])
         weakref.finalize(self, free, self._handle, os.getpid()).atexit = False
 
-    def score(self, batch: bytes | bytearray | memoryview) -> bytearray:
-        """Return the answer to an encrypted batch.
+    def score(self, batch: bytes | bytearray | memoryview, *, room: int = 0) -> bytearray:
+        """Return the answer to an encrypted batch; `room` as for `PreparedCircuit.score`.
 
         Raises
         ------
         MessageError
             If it is no batch for this model: another size, or a residue that is not below its prime.
         """
-        return answer_to("fa_hidden_score", self._handle, batch, self.shape.batch_bytes, self.shape.answer_bytes)
+        sizes = self.shape.batch_bytes, self.shape.answer_bytes
+        return answer_to("fa_hidden_score", self._handle, batch, sizes, room)
 
     def __repr__(self) -> str:
         return f"<PreparedModel, {self.shape.features} features, {self.shape.forms} forms>"

@@ -199,34 +199,43 @@ class PreparedCircuit:
         call("fa_circuit_constants", self._handle, ffi.from_buffer("uint32_t[]", out), len(out) // WORD_BYTES)
         return bytes(out)
 
-    def score(self, batch: bytes | bytearray | memoryview) -> bytearray:
+    def score(self, batch: bytes | bytearray | memoryview, *, room: int = 0) -> bytearray:
         """Return the answer to an encrypted batch.
+
+        Parameters
+        ----------
+        batch : bytes-like
+            What the tenant sent.
+        room : int, default=0
+            Bytes to leave free before the answer, a multiple of 4: for a head.
 
         Raises
         ------
         MessageError
             If it is no batch for this circuit: another size, or a residue that is not below its prime.
         """
-        return answer_to("fa_circuit_score", self._handle, batch, self.shape.batch_bytes, self.shape.answer_bytes)
+        sizes = self.shape.batch_bytes, self.shape.answer_bytes
+        return answer_to("fa_circuit_score", self._handle, batch, sizes, room)
 
     def __repr__(self) -> str:
         return f"<PreparedCircuit {self.shape.kind}, {self.shape.features} features, {self.shape.outputs} outputs>"
 
 
 def answer_to(
-    function: str, handle: int, batch: bytes | bytearray | memoryview, batch_bytes: int, answer_bytes: int
+    function: str, handle: int, batch: bytes | bytearray | memoryview, sizes: tuple[int, int], room: int
 ) -> bytearray:
-    """Return what a function of the engine answers to a batch, if that has the right size."""
+    """Return what a function of the engine answers to a batch, if that has the right size; `room` bytes before it."""
+    batch_bytes, answer_bytes = sizes
     if len(batch) != batch_bytes:
         raise MessageError(f"a batch for this model has {batch_bytes} bytes, not {len(batch)}")
-    answer = bytearray(answer_bytes)
+    answer = bytearray(room + answer_bytes)
     call(
         function,
         handle,
         ffi.from_buffer("uint32_t[]", batch),
         len(batch) // WORD_BYTES,
-        ffi.from_buffer("uint32_t[]", answer),
-        len(answer) // WORD_BYTES,
+        ffi.from_buffer("uint32_t[]", memoryview(answer)[room:]),
+        answer_bytes // WORD_BYTES,
     )
     return answer
 

@@ -83,12 +83,12 @@ class Batches:
                     # Python's collector crash (before 3.11.8: github.com/python/cpython/issues/77894).
                     del scoring
             service.metrics.count("fedanomaly_scoring_batches_total")
-            head = FrameHead(direction="answer", digest=digest, batch_id=frame.batch_id, size=len(answer)).to_bytes()
+            given = len(answer) - HEAD_BYTES
+            head = FrameHead(direction="answer", digest=digest, batch_id=frame.batch_id, size=given)
+            answer[:HEAD_BYTES] = head.to_bytes()
             service.metrics.observe("fedanomaly_scoring_batch_seconds", time.perf_counter() - started_s)
-            length = str(len(head) + len(answer)).encode()
-            headers = [(b"content-length", length), (b"content-type", OCTETS.encode())]
+            headers = [(b"content-length", str(len(answer)).encode()), (b"content-type", OCTETS.encode())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": head, "more_body": True})
             await send({"type": "http.response.body", "body": answer, "more_body": True})
             # Waits while the connection is full: an answer has its place until all but its end was read.
             await send({"type": "http.response.body", "body": b""})

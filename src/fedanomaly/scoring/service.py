@@ -18,7 +18,7 @@ from fedanomaly.scoring.models import Model, ReleaseFolder, Uploads, admit, admi
 from fedanomaly.scoring.prepared import Prepared, PreparedModels
 from fedanomaly.scoring.receiving import Pace
 from fedanomaly.scoring.slots import Slots
-from fedanomaly.scoring.wire import ModelView
+from fedanomaly.scoring.wire import HEAD_BYTES, ModelView
 from fedanomaly.transport.verification import RequestVerifier
 from fedanomaly.types import Circuit
 
@@ -147,7 +147,7 @@ class ScoringService:
         Returns
         -------
         Future
-            Of the answer; a MessageError, if a residue is not below its prime.
+            Of the answer, behind room for its head; a MessageError, if a residue is not below its prime.
         """
         self.queued += 1
         answer = asyncio.get_running_loop().run_in_executor(self.pool, self._timed, prepared, words)
@@ -161,7 +161,7 @@ class ScoringService:
 
     def _timed(self, prepared: Prepared, words: memoryview) -> bytearray:
         started_s = time.perf_counter()
-        answer = prepared.circuit.score(words)
+        answer = prepared.circuit.score(words, room=HEAD_BYTES)
         self.metrics.observe("fedanomaly_scoring_kernel_seconds", time.perf_counter() - started_s)
         return answer
 
