@@ -28,6 +28,15 @@ def targets() -> list[tuple[str, str]]:
     return found
 
 
+def ended_late(output: str) -> bool:
+    """Tell whether nothing failed but the end: before Go 1.27 the deadline itself may be reported (go.dev/issue/75804).
+
+    What a target finds is written to a file, and said; so is an input that hangs.
+    """
+    failures = re.findall(r"^--- FAIL: .*\n((?:[ \t]+.*\n)*)", output, re.MULTILINE)
+    return [failure.strip() for failure in failures] == ["context deadline exceeded"] and "panic:" not in output
+
+
 def main(arguments: list[str]) -> int:
     """Fuzz; returns 1 if something was found."""
     seconds = int(arguments[0]) if arguments else 10
@@ -40,7 +49,7 @@ def main(arguments: list[str]) -> int:
         tries = re.findall(r"execs: (\d+)", ran.stdout)
         said = f"{int(tries[-1]):,} inputs" if tries else "no inputs"
         print(f"fuzz: {package[2:]} {name}: {said}, {time.monotonic() - since:.0f} s")
-        if ran.returncode or not tries:
+        if not tries or (ran.returncode and not ended_late(ran.stdout)):
             print(ran.stdout + ran.stderr, file=sys.stderr)
             failed.append(name)
     environment = {**os.environ, "FEDANOMALY_EXAMPLES": str(EXAMPLES_PER_S * seconds)}
