@@ -1,5 +1,4 @@
 import pytest
-
 from scripts.fuzz import ended_late, targets
 
 END = """fuzz: elapsed: 9s, execs: 25 (0/sec), new interesting: 2 (total: 4)
