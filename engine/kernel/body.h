@@ -6,6 +6,9 @@
 #define INLINE __attribute__((target(TARGET), always_inline)) static inline
 #define KERNEL __attribute__((target(TARGET), noinline)) static
 
+// A whole double below 2^51 plus this has no room for a fraction, and ends in the low 32 bits of the whole number.
+#define MAGIC 0x1.8p52
+
 // `count` rows of W x + bias at TILE_POINTS points, below 2^53 and not reduced. The sums stay in registers: count *
 // TILE_POINTS / LANES of them, and the loop over features is nothing but loads and multiply-adds.
 INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, VD *sum,
@@ -13,8 +16,8 @@ INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int
 #pragma GCC unroll 16
     for (int j = 0; j < count; j++)
 #pragma GCC unroll 4
-        for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j * (TILE_POINTS / LANES) + v] = SPLAT(bias ? bias[j] : 0.0);
-#pragma GCC unroll 3
+        for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j * (TILE_POINTS / LANES) + v] = SPLAT(bias[j]);
+#pragma GCC unroll 1
     for (int i = 0; i < features; i++) {
         VD at[TILE_POINTS / LANES];
 #pragma GCC unroll 4
@@ -35,28 +38,29 @@ INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int
 // The same, reduced to signed residues; those of a row lie 16 words behind those of the row before, or backwards.
 INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, double q,
                      double inverse, int32_t *y, const int backwards, const int count) {
-    VD sum[TILE_ROWS * (TILE_POINTS / LANES)];
+    VD sum[TILE_ROWS * 2];
     FN(sums)(x, features, weights, stride, bias, sum, count);
 #pragma GCC unroll 16
-    for (int j = 0; j < count; j++)
-#pragma GCC unroll 4
-        for (int v = 0; v < TILE_POINTS / LANES; v++) {
-            const VD all = sum[j * (TILE_POINTS / LANES) + v];
-            const VD rest = FNMA(ROUND(MUL(all, SPLAT(inverse))), SPLAT(q), all);
-            if (backwards)
-                STORE_I32_BACKWARDS(y + j * 16 + TILE_POINTS - (v + 1) * LANES, rest);
-            else
-                STORE_I32(y + j * 16 + v * LANES, rest);
+    for (int j = 0; j < count; j++) {
+        VI rest[2];
+        // Biases take sums between 2^52 and 2^53: they end in the low 32 bits of whole numbers, as quotients do.
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++) {
+            const VD all = sum[2 * j + v], times = FMA(all, SPLAT(inverse), SPLAT(MAGIC));
+            rest[v] = SUB_I64(BITS(all), MUL_U32(BITS(times), SPLAT_I64((int64_t)q)));
         }
+        STORE_WORDS(y + j * 16, backwards ? PACK_BACKWARDS(rest[0], rest[1]) : PACK(rest[0], rest[1]));
+    }
 }
 
 INLINE const char *FN(fetch)(const char *line, const char *end, long most) {
-    for (; most > 0 && line < end; most--, line += 64) __builtin_prefetch(line);
+    for (; most > 0 && line < end; most--, line += 64) __builtin_prefetch(line, 0, 2);
     return line;
 }
 
 // Signed residues of `rows` rows at 16 points, or backwards. `lines` cache lines from `ahead` on are fetched meanwhile,
-// a few before each tile: more at a time would wait for each other, and everything for them.
+// a few before each tile: more at a time would wait for each other, and everything for them. They may be more than L1
+// holds, so to L2.
 INLINE void FN(rows_of)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
                         double q, int32_t *y, const int backwards, const void *ahead, long lines) {
     const int tiles = 16 / TILE_POINTS * (rows / TILE_ROWS);
@@ -67,7 +71,7 @@ INLINE void FN(rows_of)(const uint32_t *x, int features, int rows, const double 
         int32_t *const to = y + (backwards ? 16 - TILE_POINTS - half : half);
         int j = 0;
 #define TILE(count) \
-    FN(tile)(x + half, features, weights + j, stride, bias ? bias + j : 0, q, inverse, to + j * 16, backwards, count)
+    FN(tile)(x + half, features, weights + j, stride, bias + j, q, inverse, to + j * 16, backwards, count)
         for (; j + TILE_ROWS <= rows; j += TILE_ROWS) {
             line = FN(fetch)(line, end, each);
             TILE(TILE_ROWS);
@@ -86,6 +90,25 @@ KERNEL void FN(block)(const uint32_t *x, int features, int rows, const double *w
 KERNEL void FN(block_backwards)(const uint32_t *x, int features, int rows, const double *weights, int stride,
                                 const double *bias, double q, int32_t *y, const void *ahead, long lines) {
     FN(rows_of)(x, features, rows, weights, stride, bias, q, y, 1, ahead, lines);
+}
+
+// sum mod q, signed and in the low word of each lane, for |sum| < 2^63: the quotient is off by less than one half and
+// 2^-18, and what is left needs no more than its low word.
+INLINE VI FN(rest)(VI sum, double q, double inverse) {
+    const VD times = FMA(DOUBLE(sum), SPLAT(inverse), SPLAT(MAGIC));
+    return SUB_I64(sum, MUL_U32(BITS(times), SPLAT_I64((int64_t)q)));
+}
+
+// Brings signed words into [0, q). As an unsigned number, a negative one is larger than itself plus q.
+INLINE VI FN(lift)(VI v, double q) { return MIN_U32(v, ADD_I32(v, SPLAT_I32((int32_t)q))); }
+
+// 16 sums mod q.
+INLINE void FN(reduce)(const VI *sum, double q, uint32_t *out) {
+#pragma GCC unroll 2
+    for (int v = 0; v < 16 / LANES; v += 2) {
+        const VI low = FN(rest)(sum[v], q, 1.0 / q), high = FN(rest)(sum[v + 1], q, 1.0 / q);
+        STORE_WORDS(out + v * LANES, FN(lift)(PACK(low, high), q));
+    }
 }
 
 // out[k] = (sum over rows of y b[k], and what is there already unless first) mod q, for `count` of them. At most
@@ -113,7 +136,8 @@ INLINE void FN(dots)(const int32_t *y, const int32_t *const *b, int rows, double
 #pragma GCC unroll 4
         for (int k = 0; k < count; k++) __asm__("" : "+x"(even[k]), "+x"(odd[k]));
 #pragma GCC unroll 4
-        for (int k = 0; k < count; k++) REDUCE_BOTH(even[k], odd[k], q, inverse, out[k] + p);
+        for (int k = 0; k < count; k++)
+            STORE_WORDS(out[k] + p, FN(lift)(ALTERNATE(FN(rest)(even[k], q, inverse), FN(rest)(odd[k], q, inverse)), q));
     }
 }
 
@@ -134,7 +158,7 @@ KERNEL void FN(linear)(int limbs, int points, int features, int rows, const doub
     for (int l = 0; l < limbs; l++)
         for (int b = 0; b < blocks; b++) {
             const long at = (long)l * blocks + b;
-            const double *first = bias ? bias + ((b < blocks / 2 ? 0 : limbs) + l) * (long)rows : 0;
+            const double *first = bias + ((b < blocks / 2 ? 0 : limbs) + l) * (long)rows;
             FN(block)(x + at * features * 16, features, rows, weights, rows, first, primes[l], y + at * rows * 16,
                       0, 0);
         }
@@ -186,6 +210,7 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef JOIN_
 #undef JOIN
 #undef FN
+#undef MAGIC
 #undef INLINE
 #undef KERNEL
 #undef SUFFIX
@@ -201,9 +226,9 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef FMA
 #undef FNMA
 #undef MUL
-#undef ROUND
-#undef STORE_I32
-#undef STORE_I32_BACKWARDS
+#undef PACK
+#undef PACK_BACKWARDS
+#undef ALTERNATE
 #undef ZERO
 #undef ADD_I64
 #undef SUB_I64
@@ -211,9 +236,13 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef KEEP_POSITIVE
 #undef MUL_I32
 #undef LOAD_I64
-#undef REDUCE
-#undef REDUCE_BOTH
+#undef MUL_U32
+#undef DOUBLE
+#undef SPLAT_I32
+#undef ADD_I32
+#undef MIN_U32
 #undef LOAD_WORDS
+#undef STORE_WORDS
 #undef UPPER
 #undef LIFT
 #undef ADD

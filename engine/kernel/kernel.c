@@ -22,11 +22,11 @@
 #define FMA _mm512_fmadd_pd
 #define FNMA _mm512_fnmadd_pd
 #define MUL _mm512_mul_pd
-#define ROUND(a) _mm512_roundscale_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define STORE_I32(p, v) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtpd_epi32(v))
-#define STORE_I32_BACKWARDS(p, v)           \
-    _mm256_storeu_si256((__m256i *)(p), \
-                        _mm256_permutevar8x32_epi32(_mm512_cvtpd_epi32(v), _mm256_set_epi32(0, 1, 2, 3, 4, 5, 6, 7)))
+#define PACK(a, b) \
+    _mm512_permutex2var_epi32(a, _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0), b)
+#define PACK_BACKWARDS(a, b) \
+    _mm512_permutex2var_epi32(a, _mm512_set_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), b)
+#define ALTERNATE(even, odd) _mm512_mask_shuffle_epi32(even, 0xAAAA, odd, 0xA0)
 #define ZERO _mm512_setzero_si512
 #define ADD_I64 _mm512_add_epi64
 #define SUB_I64 _mm512_sub_epi64
@@ -34,9 +34,13 @@
 #define KEEP_POSITIVE(v, other) _mm512_mask_mov_epi64(v, _mm512_movepi64_mask(v), other)
 #define MUL_I32 _mm512_mul_epi32
 #define LOAD_I64(p) _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
-#define REDUCE reduce_avx512
-#define REDUCE_BOTH reduce_both_avx512
+#define MUL_U32 _mm512_mul_epu32
+#define DOUBLE _mm512_cvtepi64_pd
+#define SPLAT_I32 _mm512_set1_epi32
+#define ADD_I32 _mm512_add_epi32
+#define MIN_U32 _mm512_min_epu32
 #define LOAD_WORDS(p) _mm512_loadu_si512(p)
+#define STORE_WORDS(p, v) _mm512_storeu_si512(p, v)
 #define UPPER(v) _mm512_srli_epi64(v, 32)
 #define LIFT(v) _mm512_slli_epi64(v, 32)
 #define ADD _mm512_add_pd
@@ -48,28 +52,6 @@
 #define LOAD_S32(p) _mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)(p)))
 #define STORE_MOD store_avx512
 
-// sum mod q, for |sum| < 2^63: the quotient is off by less than one half and 2^-18, so one correction is enough.
-// inverse: 1 / q, here and below.
-__attribute__((target(TARGET), always_inline)) static inline __m512i rest_avx512(__m512i sum, double q, double inverse) {
-    const __m512i vq = _mm512_set1_epi64((int64_t)q);
-    const __m512i times = _mm512_cvtpd_epi64(_mm512_mul_pd(_mm512_cvtepi64_pd(sum), _mm512_set1_pd(inverse)));
-    const __m512i r = _mm512_sub_epi64(sum, _mm512_mullo_epi64(times, vq));
-    return _mm512_mask_add_epi64(r, _mm512_movepi64_mask(r), r, vq);
-}
-
-__attribute__((target(TARGET), always_inline)) static inline void reduce_avx512(const __m512i *sum, double q,
-                                                                                 uint32_t *out) {
-    for (int v = 0; v < 2; v++)
-        _mm256_storeu_si256((__m256i *)(out + v * 8), _mm512_cvtepi64_epi32(rest_avx512(sum[v], q, 1.0 / q)));
-}
-
-// Of sums that take turns in `out`.
-__attribute__((target(TARGET), always_inline)) static inline void reduce_both_avx512(__m512i even, __m512i odd, double q,
-                                                                                      double inverse, uint32_t *out) {
-    const __m512i upper = _mm512_slli_epi64(rest_avx512(odd, q, inverse), 32);
-    _mm512_storeu_si512(out, _mm512_or_si512(rest_avx512(even, q, inverse), upper));
-}
-
 // 16 words backwards, in their place.
 __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(uint32_t *x) {
     const __m512i order = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -79,9 +61,9 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(ui
 // Not 0 if one of some residues, a multiple of 16, is q or more.
 __attribute__((target(TARGET), always_inline)) static inline int above_avx512(const uint32_t *x, int words, double q) {
     const __m512i most = _mm512_set1_epi32((int32_t)q - 1);
-    __mmask16 above = 0;
-    for (int i = 0; i < words; i += 16) above |= _mm512_cmpgt_epu32_mask(_mm512_loadu_si512(x + i), most);
-    return above;
+    __m512i largest = most;
+    for (int i = 0; i < words; i += 16) largest = _mm512_max_epu32(largest, _mm512_loadu_si512(x + i));
+    return _mm512_cmpneq_epu32_mask(largest, most);
 }
 
 // As an unsigned number, a negative residue is larger than itself plus q.
@@ -106,9 +88,11 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
 #define FMA _mm256_fmadd_pd
 #define FNMA _mm256_fnmadd_pd
 #define MUL _mm256_mul_pd
-#define ROUND(a) _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define STORE_I32(p, v) _mm_storeu_si128((__m128i *)(p), _mm256_cvtpd_epi32(v))
-#define STORE_I32_BACKWARDS(p, v) _mm_storeu_si128((__m128i *)(p), _mm_shuffle_epi32(_mm256_cvtpd_epi32(v), 0x1B))
+#define SHUFFLE(a, b, order) \
+    _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), order))
+#define PACK(a, b) _mm256_permute4x64_epi64(SHUFFLE(a, b, 0x88), 0xD8)
+#define PACK_BACKWARDS(a, b) _mm256_permute4x64_epi64(SHUFFLE(b, a, 0x22), 0x72)
+#define ALTERNATE(even, odd) _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA)
 #define ZERO _mm256_setzero_si256
 #define ADD_I64 _mm256_add_epi64
 #define SUB_I64 _mm256_sub_epi64
@@ -117,9 +101,13 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
     _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(v), _mm256_castsi256_pd(other), _mm256_castsi256_pd(v)))
 #define MUL_I32 _mm256_mul_epi32
 #define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
-#define REDUCE reduce_avx2
-#define REDUCE_BOTH reduce_both_avx2
+#define MUL_U32 _mm256_mul_epu32
+#define DOUBLE double_avx2
+#define SPLAT_I32 _mm256_set1_epi32
+#define ADD_I32 _mm256_add_epi32
+#define MIN_U32 _mm256_min_epu32
 #define LOAD_WORDS(p) _mm256_loadu_si256((const __m256i *)(p))
+#define STORE_WORDS(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 #define UPPER(v) _mm256_srli_epi64(v, 32)
 #define LIFT(v) _mm256_slli_epi64(v, 32)
 #define ADD _mm256_add_pd
@@ -145,37 +133,13 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx2(uin
     _mm_storeu_si128((__m128i *)out, _mm_min_epu32(r, up));
 }
 
-// As above, with what AVX2 lacks made of other things. Doubles of 64-bit integers: each half goes into the mantissa of
-// a double with a fixed exponent. Whole doubles as integers: below 2^51 they are the mantissa of themselves plus 3 2^51.
-__attribute__((target(TARGET), always_inline)) static inline __m256i rest_avx2(__m256i sum, double q, double inverse) {
+// Doubles of 64-bit integers: each half goes into the mantissa of a double with a fixed exponent.
+__attribute__((target(TARGET), always_inline)) static inline __m256d double_avx2(__m256i whole) {
     const __m256i below = _mm256_set1_epi64x(0x4330000000000000), above = _mm256_set1_epi64x(0x4530000080000000);
-    const __m256d offset = _mm256_castsi256_pd(_mm256_set1_epi64x(0x4530000080100000)), magic = _mm256_set1_pd(0x1.8p52);
-    const __m256i prime = _mm256_set1_epi64x((int64_t)q);
-    const __m256i low = _mm256_blend_epi32(below, sum, 0x55);
-    const __m256i high = _mm256_xor_si256(_mm256_srli_epi64(sum, 32), above);
-    const __m256d whole = _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), offset), _mm256_castsi256_pd(low));
-    const __m256d rounded = _mm256_add_pd(_mm256_mul_pd(whole, _mm256_set1_pd(inverse)), magic);
-    const __m256i times = _mm256_sub_epi64(_mm256_castpd_si256(rounded), _mm256_castpd_si256(magic));
-    const __m256i product = _mm256_add_epi64(_mm256_mul_epu32(times, prime),
-                                             _mm256_slli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(times, 32), prime), 32));
-    return _mm256_sub_epi64(sum, product);
-}
-
-__attribute__((target(TARGET), always_inline)) static inline void reduce_avx2(const __m256i *sum, double q,
-                                                                               uint32_t *out) {
-    const __m256i evens = _mm256_set_epi32(7, 5, 3, 1, 6, 4, 2, 0);
-    for (int v = 0; v < 4; v++) {
-        const __m128i r = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(rest_avx2(sum[v], q, 1.0 / q), evens));
-        _mm_storeu_si128((__m128i *)(out + v * 4), _mm_min_epu32(r, _mm_add_epi32(r, _mm_set1_epi32((int)q))));
-    }
-}
-
-// Of sums that take turns in `out`.
-__attribute__((target(TARGET), always_inline)) static inline void reduce_both_avx2(__m256i even, __m256i odd, double q,
-                                                                                    double inverse, uint32_t *out) {
-    const __m256i upper = _mm256_slli_epi64(rest_avx2(odd, q, inverse), 32);
-    const __m256i r = _mm256_blend_epi32(rest_avx2(even, q, inverse), upper, 0xAA);
-    _mm256_storeu_si256((__m256i *)out, _mm256_min_epu32(r, _mm256_add_epi32(r, _mm256_set1_epi32((int)q))));
+    const __m256d offset = _mm256_castsi256_pd(_mm256_set1_epi64x(0x4530000080100000));
+    const __m256i low = _mm256_blend_epi32(below, whole, 0x55);
+    const __m256i high = _mm256_xor_si256(_mm256_srli_epi64(whole, 32), above);
+    return _mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), offset), _mm256_castsi256_pd(low));
 }
 
 // 16 words backwards, in their place.

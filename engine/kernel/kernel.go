@@ -11,6 +11,7 @@ package kernel
 import "C"
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"unsafe"
@@ -37,25 +38,41 @@ const Block = 16
 // Form is a matrix of whole numbers over several primes, with a bias.
 //
 // Shapes: Weights [Features][Rows]; Primes [limbs]; Bias [2][limbs][Rows], for
-// the first and the second half of the points.
+// the first and the second half of the points: residues, each plus Origin of its
+// prime. L1(row) q + 2 q < 2^51.
 type Form struct {
 	Points, Features, Rows int
 	Weights, Primes, Bias  []float64
 }
 
-// Linear writes y = W x (+ bias), signed and at most half a prime in magnitude;
-// x is [limb][point / 16][feature][16], y has rows in place of features.
+// Origin is a multiple of a prime next to 3 2^51. Sums that start there stay between
+// 2^52 and 2^53, where a float64 ends in the bits of the whole number that it is.
+func Origin(prime float64) float64 { return math.Floor(3<<51/prime) * prime }
+
+// Linear writes y = W x (+ bias), signed and half a prime in magnitude at most, give
+// or take one; x is [limb][point / 16][feature][16], y has rows in place of features.
 func (f *Form) Linear(set Set, x []uint32, biased bool, y []int32) {
+	bias := f.Bias
+	if !biased {
+		bias = f.Origins()
+	}
 	if set == Portable {
-		f.portableLinear(x, biased, y)
+		f.portableLinear(x, bias, y)
 		return
 	}
-	var bias *C.double
-	if biased {
-		bias = doubles(f.Bias)
-	}
 	C.fa_kernel_linear(C.int(set), C.int(len(f.Primes)), C.int(f.Points), C.int(f.Features), C.int(f.Rows),
-		doubles(f.Weights), doubles(f.Primes), bias, (*C.uint32_t)(&x[0]), (*C.int32_t)(&y[0]))
+		doubles(f.Weights), doubles(f.Primes), doubles(bias), (*C.uint32_t)(&x[0]), (*C.int32_t)(&y[0]))
+}
+
+// Origins are the biases of a form that has none.
+func (f *Form) Origins() []float64 {
+	out := make([]float64, 0, 2*len(f.Primes)*f.Rows)
+	for range 2 {
+		for _, q := range f.Primes {
+			out = append(out, slices.Repeat([]float64{Origin(q)}, f.Rows)...)
+		}
+	}
+	return out
 }
 
 // Answer is what a quadratic form gives: sums over its rows, in [0, q). With y =

@@ -1,7 +1,8 @@
 // Kernels on residues of 30-bit primes: small-integer matrix products, and sums of products of their results.
 //
 // Every array is dense. Ciphertexts: uint32 [limb][point / 16][feature][16]. Weights are whole numbers held as
-// doubles, [feature][row]. The caller has checked that L1(row) q + q < 2^53, so every product and sum is exact.
+// doubles, [feature][row], biases residues plus a multiple of the prime next to 3 2^51. The caller has checked that
+// L1(row) q + 2 q < 2^51, so every product is exact, and every sum a whole number between 2^52 and 2^53.
 #include <stdint.h>
 
 enum { FA_AVX2 = 1, FA_AVX512 = 2 };
@@ -9,8 +10,8 @@ enum { FA_AVX2 = 1, FA_AVX512 = 2 };
 // The best instruction set of this processor; 0 where it has neither.
 int fa_kernel_best(void);
 
-// y = W x + bias, signed, |y| <= q / 2: int32 [limb][point / 16][row][16]. bias: [2][limb][row], for the first and
-// the second half of the points, or null.
+// y = W x + bias, signed, |y| <= q / 2 + 1: int32 [limb][point / 16][row][16]. bias: [2][limb][row], for the first and
+// the second half of the points.
 void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
                       const double *primes, const double *bias, const uint32_t *x, int32_t *y);
 

@@ -20,7 +20,7 @@ func sets() (all []Set) {
 func form(random *rand.Rand, features, rows int) *Form {
 	f := &Form{Points: 64, Features: features, Rows: rows, Primes: primes,
 		Weights: make([]float64, features*rows), Bias: make([]float64, 2*len(primes)*rows)}
-	most := (1<<23 - 2) / features
+	most := (1<<21 - 2) / features
 	for i := range f.Weights {
 		f.Weights[i] = float64(random.IntN(2*most+1) - most)
 		if random.IntN(4) == 0 {
@@ -28,7 +28,8 @@ func form(random *rand.Rand, features, rows int) *Form {
 		}
 	}
 	for i := range f.Bias {
-		f.Bias[i] = float64(random.Int64N(int64(primes[i/rows%len(primes)])))
+		q := primes[i/rows%len(primes)]
+		f.Bias[i] = Origin(q) + float64(random.Int64N(int64(q)))
 	}
 	return f
 }
@@ -81,7 +82,7 @@ func TestLinearIsTheMatrixProduct(t *testing.T) {
 					for p := range f.Points {
 						for j := range f.Rows {
 							got := int64(y[((l*f.Points/Block+p/Block)*f.Rows+j)*Block+p%Block])
-							if 2*max(got, -got) > int64(q)+1 {
+							if 2*max(got, -got) > int64(q)+2 {
 								t.Fatalf("%v: %d is more than half a prime", set, got)
 							}
 							if want := f.product(x, l, p, j, biased); (got+int64(q))%int64(q) != want {

@@ -18,7 +18,7 @@ const MaxHidden = C.FA_HIDDEN
 // Shapes: Mix [hidden][row], Direct [row], Shift [limb][row]; Span [row][2], the
 // hidden forms from the one to below the other, outside of which Mix is 0;
 // Factors [limb][5], signed: fold, that of rows, its double, that of the plain
-// squares, its double. L1(mix of a row) q + |direct| q + q < 2^53.
+// squares, its double. L1(mix of a row) q + |direct| q + 2 q < 2^51.
 type Polynomial struct {
 	Forms, Plain       Form
 	Rows               int

@@ -1,9 +1,6 @@
 // Scores of degree 4, included by body.h once for each instruction set. Signed residues are whole doubles here: a
 // product of two keeps its low part in a second double, so the reduction needs no 64-bit integers, which AVX2 lacks.
 
-// Added to a double below 2^51 it leaves no room for a fraction; and the low 32 bits are those of the whole number.
-#define MAGIC 6755399441055744.0
-
 // v mod q with at most q / 2 of magnitude, give or take one, for |v| < 2^53.
 INLINE VD FN(centre)(VD v, VD q, VD inverse) {
     return FNMA(SUB(FMA(v, inverse, SPLAT(MAGIC)), SPLAT(MAGIC)), q, v);
@@ -171,7 +168,7 @@ INLINE void FN(score)(const fa_polynomial *given, const uint32_t *c0, uint32_t *
 #define CALL(count) FN(tile_of_rows)(p, l, m, x, y, u, v, rows1, rows2, i, product, of_forms, count)
                 EACH_TILE(i, g, end, 5, CALL);
 #undef CALL
-                for (int k = 0; k < 5; k++) REDUCE(product[k], q, sum[k]);
+                for (int k = 0; k < 5; k++) FN(reduce)(product[k], q, sum[k]);
             }
             memset(sum + 5, 0, sizeof(sum[5]) * 2);
             for (int g = 0; g < p->plain; g += GROUP) {
@@ -182,7 +179,7 @@ INLINE void FN(score)(const fa_polynomial *given, const uint32_t *c0, uint32_t *
                     EACH_TILE(k, g, end, TILE_ROWS, CALL);
 #undef CALL
                 }
-                for (int k = 0; k < 2; k++) REDUCE(product[k], q, sum[5 + k]);
+                for (int k = 0; k < 2; k++) FN(reduce)(product[k], q, sum[5 + k]);
             }
 #define TIMES(k, factor) FN(times)(LOAD_U32(sum[k] + n), SPLAT(f[factor]), m.q, m.inverse)
 #define PUBLISH(k, value) STORE_MOD(answer + (k) * all + at * 16 + n, FN(centre)(value, m.q, m.inverse), q)
@@ -205,4 +202,3 @@ KERNEL void FN(polynomial)(const fa_polynomial *p, const uint32_t *c0, uint32_t 
         FN(score)(p, c0, answer, 0);
 }
 #undef EACH_TILE
-#undef MAGIC

@@ -27,7 +27,7 @@ func polynomial(random *rand.Rand, s shape, points int) (*Polynomial, *Fixed) {
 		p.Plain = *form(random, s.features, s.plain)
 	}
 	p.Forms.Points, p.Plain.Points = points, points
-	most := (1<<23 - 2) / (s.band + 1)
+	most := (1<<21 - 2) / (s.band + 1)
 	p.Mix, p.Span = make([]float64, s.hidden*p.Rows), make([]int32, 2*p.Rows)
 	for i := range p.Rows {
 		p.Direct = append(p.Direct, float64(most*(1-2*random.IntN(2))))

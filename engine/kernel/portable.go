@@ -9,7 +9,7 @@ const group = 30
 // off again.
 const magic = 3 << 51
 
-// near is v mod q with at most q / 2 of magnitude, for |v| < 2^53.
+// near is v mod q with at most q / 2 of magnitude, give or take one, for |v| < 2^53.
 func near(v int64, q, inverse float64) int64 {
 	times := float64(v)*inverse + magic - magic
 	return v - int64(times)*int64(q)
@@ -58,10 +58,7 @@ func convert(x []uint32, out *[4]cells) {
 // block writes some rows of W x + bias at the 16 points of one block.
 func (f *Form) block(x *[4]cells, weights, bias []float64, q, inverse float64, y []sums) {
 	for j := range y {
-		var start float64
-		if bias != nil {
-			start = bias[j]
-		}
+		start := bias[j]
 		row := weights[j*f.Features : (j+1)*f.Features]
 		for part, quarter := range x {
 			s0, s1, s2, s3 := products(row, quarter, start)
@@ -100,25 +97,21 @@ func (f *Form) byRow() []float64 {
 	return out
 }
 
-// biasOf returns the bias at a block of one prime.
-func (f *Form) biasOf(limb, block int) []float64 {
+// at returns the part of a bias that belongs to a block of one prime.
+func (f *Form) at(bias []float64, limb, block int) []float64 {
 	if block >= f.Points/Block/2 {
 		limb += len(f.Primes)
 	}
-	return f.Bias[limb*f.Rows : (limb+1)*f.Rows]
+	return bias[limb*f.Rows : (limb+1)*f.Rows]
 }
 
-func (f *Form) portableLinear(x []uint32, biased bool, y []int32) {
+func (f *Form) portableLinear(x []uint32, bias []float64, y []int32) {
 	weights, in, out := f.byRow(), newCells(f.Features), make([]sums, f.Rows)
 	for l, q := range f.Primes {
 		for b := range f.Points / Block {
 			at := l*f.Points/Block + b
-			var bias []float64
-			if biased {
-				bias = f.biasOf(l, b)
-			}
 			convert(x[at*f.Features*Block:], &in)
-			f.block(&in, weights, bias, q, 1/q, out)
+			f.block(&in, weights, f.at(bias, l, b), q, 1/q, out)
 			for j, sum := range out {
 				to := (*[Block]int32)(y[(at*f.Rows+j)*Block:])
 				for p, v := range sum {
@@ -146,8 +139,8 @@ func (f *Form) portableQuadratic(fixed []int32, c0 []uint32, out Answer) bool {
 			for g := 0; g < f.Rows; g += group {
 				n := min(group, f.Rows-g)
 				y, ym := here[:n], there[:n]
-				f.block(&x, weights[g*f.Features:], f.biasOf(l, b)[g:], q, 1/q, y)
-				f.block(&xm, weights[g*f.Features:], f.biasOf(l, blocks-1-b)[g:], q, 1/q, ym)
+				f.block(&x, weights[g*f.Features:], f.at(f.Bias, l, b)[g:], q, 1/q, y)
+				f.block(&xm, weights[g*f.Features:], f.at(f.Bias, l, blocks-1-b)[g:], q, 1/q, ym)
 				for j := range ym {
 					slices.Reverse(ym[j][:])
 				}

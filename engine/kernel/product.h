@@ -19,7 +19,7 @@ INLINE void FN(residues)(const int32_t *a, const int32_t *b, int features, doubl
 #pragma GCC unroll 4
         for (int v = 0; v < 16 / LANES; v++) sum[v] = KEEP_POSITIVE(SUB_I64(sum[v], most), sum[v]);
     }
-    REDUCE(sum, q, out);
+    FN(reduce)(sum, q, out);
 }
 
 KERNEL void FN(product)(int limbs, int points, int features, int rows, const double *primes, const uint32_t *matrix,

@@ -103,7 +103,7 @@ func (l Literal) weightBits() (int, error) {
 
 // room is how large the scaled weights of a row may be together. Whole weights
 // differ from the scaled ones by half each.
-func room(weights int) float64 { return math.Exp2(53-primeBits) - 2 - float64(weights)/2 }
+func room(weights int) float64 { return math.Exp2(51-primeBits) - 2 - float64(weights)/2 }
 
 // largestNorm returns the largest L1 norm of the forms, one for every bias; false
 // if a number is none or a bias is too large.
@@ -128,7 +128,8 @@ const maxBias = 1 << 14
 func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
 	d, p := c.Features, c.preset
 	form := kernel.Form{Points: p.points, Features: d, Rows: rows, Primes: p.floats,
-		Weights: make([]float64, d*rows), Bias: make([]float64, 2*p.limbs*rows)}
+		Weights: make([]float64, d*rows)}
+	form.Bias = form.Origins()
 	scale := math.Exp2(float64(c.WeightBits))
 	for j := range rows {
 		for i, w := range literal.Weights[(first+j)*d : (first+j+1)*d] {
@@ -138,8 +139,8 @@ func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
 		for l, q := range p.primes {
 			// b + b i in every slot: X^(N/2) is i at half of the points, -i at the others.
 			b := new(big.Int).Mod(whole, new(big.Int).SetUint64(q)).Uint64()
-			form.Bias[l*rows+j] = float64((b + b*p.root[l][0]) % q)
-			form.Bias[(p.limbs+l)*rows+j] = float64((b + b*p.root[l][p.points-1]) % q)
+			form.Bias[l*rows+j] += float64((b + b*p.root[l][0]) % q)
+			form.Bias[(p.limbs+l)*rows+j] += float64((b + b*p.root[l][p.points-1]) % q)
 		}
 	}
 	out := output{form: form, fixed: make([]int32, p.limbs*p.points*rows)}

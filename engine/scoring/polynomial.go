@@ -175,7 +175,11 @@ func (c *Circuit) fix(out *polynomial, a []uint32, rows, plain int) {
 func (p *preset) affine(features int, weights, bias []float64) kernel.Form {
 	rows := len(bias)
 	f := kernel.Form{Points: p.points, Features: features, Rows: rows, Primes: p.floats,
-		Weights: make([]float64, features*rows), Bias: p.residues(bias, p.inputBits+layerBits)}
+		Weights: make([]float64, features*rows)}
+	f.Bias = f.Origins()
+	for i, b := range p.residues(bias, p.inputBits+layerBits) {
+		f.Bias[i] += b
+	}
 	for at, w := range scaled(weights, layerBits) {
 		f.Weights[at%features*rows+at/features] = w
 	}

@@ -185,9 +185,9 @@ func TestBadLayersAreRefused(t *testing.T) {
 	}
 	// Exactness asks for the smaller scale of the one, the range for that of the other.
 	exact, far := autoencoder(random, 1, 1, 0), autoencoder(random, 1, 1, 0)
-	exact.Weights[0], exact.Bias[0], exact.Layer.Mix[0] = 0.1, 0, 5000
+	exact.Weights[0], exact.Bias[0], exact.Layer.Mix[0] = 0.1, 0, 3000
 	far.Weights[0], far.Bias[0], far.Layer.Mix[0], far.Layer.Shift[0] = 1, 20, 1, 0
-	for want, m := range map[int]model{10: exact, 8: far} {
+	for want, m := range map[int]model{9: exact, 8: far} {
 		if bits, err := m.weightBits(); err != nil || bits != want {
 			t.Errorf("scale %d, not %d: %v", bits, want, err)
 		}
