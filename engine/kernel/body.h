@@ -10,15 +10,18 @@
 #define MAGIC 0x1.8p52
 
 // `count` rows of W x + bias at TILE_POINTS points, below 2^53 and not reduced. The sums stay in registers: count *
-// TILE_POINTS / LANES of them, and the loop over features is nothing but loads and multiply-adds.
-INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, VD *sum,
-                     const int count) {
+// TILE_POINTS / LANES of them, and the loop over features is nothing but loads and multiply-adds. With each feature, one
+// cache line from `ahead` on is fetched: all at a time would wait for each other, and everything for them. They may be
+// more than L1 holds, so to L2.
+INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int stride, const double *bias,
+                     const uint32_t *ahead, VD *sum, const int count) {
 #pragma GCC unroll 16
     for (int j = 0; j < count; j++)
 #pragma GCC unroll 4
         for (int v = 0; v < TILE_POINTS / LANES; v++) sum[j * (TILE_POINTS / LANES) + v] = SPLAT(bias[j]);
 #pragma GCC unroll 1
     for (int i = 0; i < features; i++) {
+        __builtin_prefetch(ahead + i * 16L, 0, 2);
         VD at[TILE_POINTS / LANES];
 #pragma GCC unroll 4
         for (int v = 0; v < TILE_POINTS / LANES; v++) at[v] = LOAD_U32(x + i * 16L + v * LANES);
@@ -37,9 +40,9 @@ INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int
 
 // The same, reduced to signed residues; those of a row lie 16 words behind those of the row before, or backwards.
 INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, double q,
-                     double inverse, int32_t *y, const int backwards, const int count) {
+                     double inverse, const uint32_t *ahead, int32_t *y, const int backwards, const int count) {
     VD sum[TILE_ROWS * 2];
-    FN(sums)(x, features, weights, stride, bias, sum, count);
+    FN(sums)(x, features, weights, stride, bias, ahead, sum, count);
 #pragma GCC unroll 16
     for (int j = 0; j < count; j++) {
         VI rest[2];
@@ -53,29 +56,17 @@ INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int
     }
 }
 
-INLINE const char *FN(fetch)(const char *line, const char *end, long most) {
-    for (; most > 0 && line < end; most--, line += 64) __builtin_prefetch(line, 0, 2);
-    return line;
-}
-
-// Signed residues of `rows` rows at 16 points, or backwards. `lines` cache lines from `ahead` on are fetched meanwhile,
-// a few before each tile: more at a time would wait for each other, and everything for them. They may be more than L1
-// holds, so to L2.
+// Signed residues of `rows` rows at 16 points, or backwards. As much as x is fetched from `ahead` on meanwhile.
 INLINE void FN(rows_of)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
-                        double q, int32_t *y, const int backwards, const void *ahead, long lines) {
-    const int tiles = 16 / TILE_POINTS * (rows / TILE_ROWS);
-    const long each = tiles ? (lines + tiles - 1) / tiles : 0;
-    const char *const end = (const char *)ahead + 64 * lines, *line = FN(fetch)(ahead, end, tiles ? 0 : lines);
+                        double q, const uint32_t *ahead, int32_t *y, const int backwards) {
     const double inverse = 1.0 / q;
     for (int half = 0; half < 16; half += TILE_POINTS) {
         int32_t *const to = y + (backwards ? 16 - TILE_POINTS - half : half);
         int j = 0;
-#define TILE(count) \
-    FN(tile)(x + half, features, weights + j, stride, bias + j, q, inverse, to + j * 16, backwards, count)
-        for (; j + TILE_ROWS <= rows; j += TILE_ROWS) {
-            line = FN(fetch)(line, end, each);
-            TILE(TILE_ROWS);
-        }
+#define TILE(count)                                                                                          \
+    FN(tile)(x + half, features, weights + j, stride, bias + j, q, inverse, half + j ? x : ahead, to + j * 16, \
+             backwards, count)
+        for (; j + TILE_ROWS <= rows; j += TILE_ROWS) TILE(TILE_ROWS);
         for (; j + 2 <= rows; j += 2) TILE(2);
         for (; j < rows; j++) TILE(1);
 #undef TILE
@@ -83,13 +74,13 @@ INLINE void FN(rows_of)(const uint32_t *x, int features, int rows, const double 
 }
 
 KERNEL void FN(block)(const uint32_t *x, int features, int rows, const double *weights, int stride, const double *bias,
-                      double q, int32_t *y, const void *ahead, long lines) {
-    FN(rows_of)(x, features, rows, weights, stride, bias, q, y, 0, ahead, lines);
+                      double q, const uint32_t *ahead, int32_t *y) {
+    FN(rows_of)(x, features, rows, weights, stride, bias, q, ahead, y, 0);
 }
 
 KERNEL void FN(block_backwards)(const uint32_t *x, int features, int rows, const double *weights, int stride,
-                                const double *bias, double q, int32_t *y, const void *ahead, long lines) {
-    FN(rows_of)(x, features, rows, weights, stride, bias, q, y, 1, ahead, lines);
+                                const double *bias, double q, const uint32_t *ahead, int32_t *y) {
+    FN(rows_of)(x, features, rows, weights, stride, bias, q, ahead, y, 1);
 }
 
 // sum mod q, signed and in the low word of each lane, for |sum| < 2^63: the quotient is off by less than one half and
@@ -113,9 +104,9 @@ INLINE void FN(reduce)(const VI *sum, double q, uint32_t *out) {
 
 // out[k] = (sum over rows of y b[k], and what is there already unless first) mod q, for `count` of them. At most
 // GROUP products below 2^58. Products of every other point are summed apart: so a word is where it is multiplied, or
-// a shift away.
+// a shift away. What lies `ahead` words behind b[1], and before b[2], is fetched.
 INLINE void FN(dots)(const int32_t *y, const int32_t *const *b, int rows, double q, double inverse, int first,
-                     uint32_t *const *out, const int count) {
+                     long ahead, uint32_t *const *out, const int count) {
     for (int p = 0; p < 16; p += 2 * LANES) {
         VI even[4], odd[4];
 #pragma GCC unroll 4
@@ -125,6 +116,7 @@ INLINE void FN(dots)(const int32_t *y, const int32_t *const *b, int rows, double
         }
         for (int j = p; j < rows * 16 + p; j += 16) {
             const VI x = LOAD_WORDS(y + j), upper = UPPER(x);
+            if (ahead) __builtin_prefetch(b[1] + j + ahead), __builtin_prefetch(b[2] + j - ahead);
 #pragma GCC unroll 4
             for (int k = 0; k < count; k++) {
                 const VI other = LOAD_WORDS(b[k] + j);
@@ -144,12 +136,12 @@ INLINE void FN(dots)(const int32_t *y, const int32_t *const *b, int rows, double
 // Those with three and with four others; functions of their own, for their registers.
 KERNEL void FN(dots3)(const int32_t *y, const int32_t *b, const int32_t *c, int rows, double q, double inverse, int first,
                       uint32_t *s1, uint32_t *s2, uint32_t *u) {
-    FN(dots)(y, (const int32_t *[]){y, b, c}, rows, q, inverse, first, (uint32_t *[]){s1, s2, u}, 3);
+    FN(dots)(y, (const int32_t *[]){y, b, c}, rows, q, inverse, first, 0, (uint32_t *[]){s1, s2, u}, 3);
 }
 
 KERNEL void FN(dots4)(const int32_t *y, const int32_t *b, const int32_t *c, const int32_t *d, int rows, double q,
-                      double inverse, int first, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
-    FN(dots)(y, (const int32_t *[]){y, b, c, d}, rows, q, inverse, first, (uint32_t *[]){s1, s2, u, t1}, 4);
+                      double inverse, int first, long ahead, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+    FN(dots)(y, (const int32_t *[]){y, b, c, d}, rows, q, inverse, first, ahead, (uint32_t *[]){s1, s2, u, t1}, 4);
 }
 
 KERNEL void FN(linear)(int limbs, int points, int features, int rows, const double *weights, const double *primes,
@@ -159,8 +151,8 @@ KERNEL void FN(linear)(int limbs, int points, int features, int rows, const doub
         for (int b = 0; b < blocks; b++) {
             const long at = (long)l * blocks + b;
             const double *first = bias + ((b < blocks / 2 ? 0 : limbs) + l) * (long)rows;
-            FN(block)(x + at * features * 16, features, rows, weights, rows, first, primes[l], y + at * rows * 16,
-                      0, 0);
+            const uint32_t *here = x + at * features * 16;
+            FN(block)(here, features, rows, weights, rows, first, primes[l], here + features * 16, y + at * rows * 16);
         }
 }
 
@@ -178,22 +170,17 @@ KERNEL int FN(quadratic)(int limbs, int points, int features, int rows, const do
             const long at = (long)l * blocks + b, mirror = (long)l * blocks + m;
             const uint32_t *x = c0 + at * features * 16, *xm = c0 + mirror * features * 16;
             uint32_t *const s1m = s1 + mirror * 16, *const s2m = s2 + mirror * 16, *const um = u + mirror * 16;
-            // The mirrored blocks come in falling order, which no prefetcher foresees.
-            const long ahead = b + 2 < blocks / 2 ? 2 : 0, lines = ahead ? features : 0;
             above |= FN(above)(x, features * 16, q) | FN(above)(xm, features * 16, q);
             for (int g = 0; g < rows; g += GROUP) {
                 const int count = rows - g < GROUP ? rows - g : GROUP, first = g == 0;
                 const double *low = bias + (long)l * rows + g, *high = low + (long)limbs * rows;
-                FN(block)(x, features, count, weights + g, rows, low, q, here, x + ahead * features * 16, g ? 0 : lines);
-                FN(block_backwards)(xm, features, count, weights + g, rows, high, q, there, xm - ahead * features * 16,
-                                    g ? 0 : lines);
-                for (int j = 0; ahead && j < count; j++) {
-                    __builtin_prefetch(fixed + ((at + ahead) * rows + g + j) * 16);
-                    __builtin_prefetch(fixed + ((mirror - ahead) * rows + g + j) * 16);
-                }
+                // The mirrored blocks come in falling order, which no prefetcher foresees. Beyond the last ones nothing
+                // is needed, and fetching does no harm.
+                FN(block)(x, features, count, weights + g, rows, low, q, g ? x : x + features * 16, here);
+                FN(block_backwards)(xm, features, count, weights + g, rows, high, q, g ? xm : xm - features * 16, there);
                 const int32_t *z = fixed + (at * rows + g) * 16, *zm = fixed + (mirror * rows + g) * 16;
-                FN(dots4)(here, z, zm, there, count, q, inverse, first, s1 + at * 16, s2 + at * 16, u + at * 16,
-                          t1 + ((long)l * (blocks / 2) + b) * 16);
+                FN(dots4)(here, z, zm, there, count, q, inverse, first, rows * 16L, s1 + at * 16, s2 + at * 16,
+                          u + at * 16, t1 + ((long)l * (blocks / 2) + b) * 16);
                 FN(dots3)(there, zm, z, count, q, inverse, first, s1m, s2m, um);
             }
             FN(turn)(s1m), FN(turn)(s2m), FN(turn)(um);

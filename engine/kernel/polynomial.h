@@ -25,7 +25,7 @@ typedef struct {
 INLINE void FN(forms)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const int32_t *forms1, int j,
                       double *y, double *u, double *v, const int of_forms, const int count) {
     VD sum[TILE_ROWS * (TILE_POINTS / LANES)];
-    FN(sums)(x, p->features, p->weights + j, p->hidden, p->bias + (long)limb * p->hidden + j, sum, count);
+    FN(sums)(x, p->features, p->weights + j, p->hidden, p->bias + (long)limb * p->hidden + j, x, sum, count);
     const VD fold = SPLAT(p->factors[limb * 5]);
 #pragma GCC unroll 16
     for (int k = 0; k < count; k++)
@@ -114,7 +114,7 @@ INLINE void FN(tile_of_rows)(const fa_polynomial *p, int limb, FN(modulus) m, co
 INLINE void FN(plain)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const int32_t *plain1, int k,
                       VI (*product)[16 / LANES], const int count) {
     VD sum[TILE_ROWS * (TILE_POINTS / LANES)];
-    FN(sums)(x, p->features, p->plain_weights + k, p->plain, p->plain_bias + (long)limb * p->plain + k, sum, count);
+    FN(sums)(x, p->features, p->plain_weights + k, p->plain, p->plain_bias + (long)limb * p->plain + k, x, sum, count);
 #pragma GCC unroll 16
     for (int i = 0; i < count; i++)
 #pragma GCC unroll 4
