@@ -38,21 +38,22 @@ INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int
     }
 }
 
-// The same, reduced to signed residues; those of a row lie 16 words behind those of the row before, or backwards.
+// sum mod q, signed and in the low word of each lane, for a whole sum between 2^52 and 2^53: it ends in the low 32 bits
+// of the whole number, as its quotient plus MAGIC does, and what is left needs no more.
+INLINE VI FN(residue)(VD sum, double q, double inverse) {
+    const VD times = FMA(sum, SPLAT(inverse), SPLAT(MAGIC));
+    return SUB_I64(BITS(sum), MUL_U32(BITS(times), SPLAT_I64((int64_t)q)));
+}
+
+// The same sums, reduced to signed residues; those of a row lie 16 words behind those of the row before, or backwards.
 INLINE void FN(tile)(const uint32_t *x, int features, const double *weights, int stride, const double *bias, double q,
                      double inverse, const uint32_t *ahead, int32_t *y, const int backwards, const int count) {
     VD sum[TILE_ROWS * 2];
     FN(sums)(x, features, weights, stride, bias, ahead, sum, count);
 #pragma GCC unroll 16
     for (int j = 0; j < count; j++) {
-        VI rest[2];
-        // Biases take sums between 2^52 and 2^53: they end in the low 32 bits of whole numbers, as quotients do.
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; v++) {
-            const VD all = sum[2 * j + v], times = FMA(all, SPLAT(inverse), SPLAT(MAGIC));
-            rest[v] = SUB_I64(BITS(all), MUL_U32(BITS(times), SPLAT_I64((int64_t)q)));
-        }
-        STORE_WORDS(y + j * 16, backwards ? PACK_BACKWARDS(rest[0], rest[1]) : PACK(rest[0], rest[1]));
+        const VI low = FN(residue)(sum[2 * j], q, inverse), high = FN(residue)(sum[2 * j + 1], q, inverse);
+        STORE_WORDS(y + j * 16, backwards ? PACK_BACKWARDS(low, high) : PACK(low, high));
     }
 }
 
@@ -239,4 +240,4 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef LOAD_D
 #undef STORE_D
 #undef LOAD_S32
-#undef STORE_MOD
+#undef START

@@ -50,7 +50,10 @@
 #define LOAD_D _mm512_load_pd
 #define STORE_D _mm512_store_pd
 #define LOAD_S32(p) _mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)(p)))
-#define STORE_MOD store_avx512
+#define START(p)                                                                                                   \
+    _mm512_castsi512_pd(_mm512_permutex2var_epi32(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(p))), \
+                                                  _mm512_set_epi32(16, 7, 16, 6, 16, 5, 16, 4, 16, 3, 16, 2, 16, 1, 16, 0), \
+                                                  _mm512_set1_epi32(0x43380000)))
 
 // 16 words backwards, in their place.
 __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(uint32_t *x) {
@@ -66,11 +69,6 @@ __attribute__((target(TARGET), always_inline)) static inline int above_avx512(co
     return _mm512_cmpneq_epu32_mask(largest, most);
 }
 
-// As an unsigned number, a negative residue is larger than itself plus q.
-__attribute__((target(TARGET), always_inline)) static inline void store_avx512(uint32_t *out, __m512d v, double q) {
-    const __m256i r = _mm512_cvtpd_epi32(v), up = _mm256_add_epi32(r, _mm256_set1_epi32((int32_t)q));
-    _mm256_storeu_si256((__m256i *)out, _mm256_min_epu32(r, up));
-}
 #include "body.h"
 
 // ---- AVX2 and FMA ----
@@ -117,7 +115,9 @@ __attribute__((target(TARGET), always_inline)) static inline void store_avx512(u
 #define LOAD_D _mm256_load_pd
 #define STORE_D _mm256_store_pd
 #define LOAD_S32 LOAD_U32
-#define STORE_MOD store_avx2
+#define START(p)                                                                                           \
+    _mm256_castsi256_pd(_mm256_or_si256(_mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)(p))), \
+                                        _mm256_set1_epi64x(0x4338000000000000)))
 
 __attribute__((target(TARGET), always_inline)) static inline int above_avx2(const uint32_t *x, int words, double q) {
     const __m256i most = _mm256_set1_epi32((int32_t)q - 1);
@@ -125,12 +125,6 @@ __attribute__((target(TARGET), always_inline)) static inline int above_avx2(cons
     for (int i = 0; i < words; i += 8)
         largest = _mm256_max_epu32(largest, _mm256_loadu_si256((const __m256i *)(x + i)));
     return ~_mm256_movemask_epi8(_mm256_cmpeq_epi32(largest, most));
-}
-
-// As an unsigned number, a negative residue is larger than itself plus q.
-__attribute__((target(TARGET), always_inline)) static inline void store_avx2(uint32_t *out, __m256d v, double q) {
-    const __m128i r = _mm256_cvtpd_epi32(v), up = _mm_add_epi32(r, _mm_set1_epi32((int32_t)q));
-    _mm_storeu_si128((__m128i *)out, _mm_min_epu32(r, up));
 }
 
 // Doubles of 64-bit integers: each half goes into the mantissa of a double with a fixed exponent.
@@ -171,8 +165,8 @@ int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, 
                                                                   fixed, c0, s1, s2, u, t1);
 }
 
-void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {
-    (isa == FA_AVX512 ? polynomial_avx512 : polynomial_avx2)(p, c0, answer);
+int fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {
+    return (isa == FA_AVX512 ? polynomial_avx512 : polynomial_avx2)(p, c0, answer);
 }
 
 void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
@@ -227,7 +221,7 @@ int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, 
                         uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
     return 0;
 }
-void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {}
+int fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) { return 0; }
 void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
                        const uint32_t *matrix, const uint32_t *x, uint32_t *out) {}
 static int some_above(int isa, const uint32_t *x, long words, double q) { return 0; }

@@ -33,17 +33,18 @@ typedef struct {
     int limbs, points, features, hidden, rows, plain, of_forms;
     const double *primes;
     const double *weights, *bias;             // of the forms: [feature][hidden], [limb][hidden]
-    const double *mix, *direct, *shift;       // [hidden][row], [row], [limb][row]
+    const double *mix, *direct, *shift;       // [hidden][row], [row], [limb][row]; of shifts what is said of biases
     const int32_t *span;                      // [row][2]: mix is 0 before the one and from the other hidden form on
     const double *plain_weights, *plain_bias; // of the plain squares: [feature][plain], [limb][plain]
     const double *factors;                    // [limb][5]: fold; of rows and of plain squares, each once and doubled
     const int32_t *forms1;                    // 2 fold W a: [limb][point / 16][hidden][16]
-    const int32_t *rows1, *rows2;             // of s in a row, and twice that of s^2: [limb][point / 16][row][16]
+    const int32_t *rows1, *rows2;             // of s in a row less 3 2^51, in [0, q), and twice that of s^2: [limb][point / 16][row][16]
     const int32_t *plain1, *square;           // W' a: [limb][point / 16][plain][16]; what s^2 gets: [limb][point]
 } fa_polynomial;
 
-// The coefficients of 1, s, s^2 and s^3 of the score, all in [0, q): [4][limb][point].
-void fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer);
+// The coefficients of 1, s, s^2 and s^3 of the score, all in [0, q): [4][limb][point]. Returns 0, and coefficients of no
+// meaning, unless every residue of c0 is below its prime.
+int fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer);
 
 // A matrix of residues below 2^30, uint32 [limb][point / 16][row][feature][16], times a batch: uint32
 // [row][limb][point], in [0, q).

@@ -15,7 +15,7 @@ const MaxHidden = C.FA_HIDDEN
 // each sum times a factor; t is x or, OfForms, y. Of the biases of both forms
 // the first half is meant for all points.
 //
-// Shapes: Mix [hidden][row], Direct [row], Shift [limb][row]; Span [row][2], the
+// Shapes: Mix [hidden][row], Direct [row], Shift [limb][row], like biases; Span [row][2], the
 // hidden forms from the one to below the other, outside of which Mix is 0;
 // Factors [limb][5], signed: fold, that of rows, its double, that of the plain
 // squares, its double. L1(mix of a row) q + |direct| q + 2 q < 2^51.
@@ -29,15 +29,16 @@ type Polynomial struct {
 }
 
 // Fixed is what a polynomial takes from the coefficients of s. Signed: Forms =
-// 2 fold W a, Rows1 and Rows2 = the parts of s and, doubled, of s^2 in the rows,
-// Plain = W' a, Square [limb][point] = what s^2 gets from the plain squares.
+// 2 fold W a, Rows1 and Rows2 = the parts of s, less 3 2^51 and in [0, q), and,
+// doubled, of s^2 in the rows, Plain = W' a, Square [limb][point] = what s^2 gets from the plain squares.
 type Fixed struct{ Forms, Rows1, Rows2, Plain, Square []int32 }
 
 // Score writes the coefficients of 1, s, s^2 and s^3, in [0, q): [4][limb][point].
-func (p *Polynomial) Score(set Set, fixed *Fixed, c0, out []uint32) {
+// False, and coefficients of no meaning, unless every residue of c0 is below its
+// prime.
+func (p *Polynomial) Score(set Set, fixed *Fixed, c0, out []uint32) bool {
 	if set == Portable {
-		p.portableScore(fixed, c0, out)
-		return
+		return p.portableScore(fixed, c0, out)
 	}
 	var pin runtime.Pinner
 	defer pin.Unpin()
@@ -56,5 +57,5 @@ func (p *Polynomial) Score(set Set, fixed *Fixed, c0, out []uint32) {
 		forms1: whole(fixed.Forms), rows1: whole(fixed.Rows1), rows2: whole(fixed.Rows2),
 		plain1: whole(fixed.Plain), square: whole(fixed.Square),
 	}
-	C.fa_kernel_polynomial(C.int(set), &c, (*C.uint32_t)(&c0[0]), (*C.uint32_t)(&out[0]))
+	return C.fa_kernel_polynomial(C.int(set), &c, (*C.uint32_t)(&c0[0]), (*C.uint32_t)(&out[0])) == 1
 }

@@ -48,13 +48,17 @@ func polynomial(random *rand.Rand, s shape, points int) (*Polynomial, *Fixed) {
 		}
 		return
 	}
-	for _, v := range draw(p.Rows) {
-		p.Shift = append(p.Shift, float64(v))
+	for i, v := range residues(random, p.Rows) {
+		p.Shift = append(p.Shift, Origin(primes[i/p.Rows])+float64(v))
 	}
 	for _, v := range draw(5) {
 		p.Factors = append(p.Factors, float64(v))
 	}
-	return p, &Fixed{draw(points * s.hidden), draw(points * p.Rows), draw(points * p.Rows), draw(points * s.plain), draw(points)}
+	rows1 := make([]int32, 0, len(primes)*points*p.Rows)
+	for _, v := range residues(random, points*p.Rows) {
+		rows1 = append(rows1, int32(v))
+	}
+	return p, &Fixed{draw(points * s.hidden), rows1, draw(points * p.Rows), draw(points * s.plain), draw(points)}
 }
 
 // naive is what one point of one prime gives, reduced after every product.
@@ -80,7 +84,7 @@ func (p *Polynomial) naive(fixed *Fixed, c0 []uint32, l, n int) (out [4]int64) {
 		} else {
 			t = int64(p.feature(c0, l, n, i))
 		}
-		r0, r1, r2 := mod(int64(p.Direct[i]))*t+mod(int64(p.Shift[l*p.Rows+i])), in(fixed.Rows1, p.Rows, i), in(fixed.Rows2, p.Rows, i)
+		r0, r1, r2 := mod(int64(p.Direct[i]))*t+mod(int64(p.Shift[l*p.Rows+i])), mod(in(fixed.Rows1, p.Rows, i)+3<<51), in(fixed.Rows2, p.Rows, i)
 		for j := range y {
 			w := mod(int64(p.Mix[j*p.Rows+i]))
 			r0, r1 = (r0+w*u[j])%q, (r1+w*v[j])%q
@@ -125,13 +129,30 @@ func TestPolynomialIsTheSumOfSquares(t *testing.T) {
 			for i := range got {
 				got[i] = 1<<32 - 1 // what was there before must not count
 			}
-			if p.Score(set, fixed, c0, got); !slices.Equal(got, want) {
+			if fine := p.Score(set, fixed, c0, got); !fine || !slices.Equal(got, want) {
 				for at := range got {
 					if got[at] != want[at] {
 						t.Fatalf("%v %+v: %d at %d, not %d", set, s, got[at], at, want[at])
 					}
 				}
 			}
+		}
+	}
+}
+
+func TestPolynomialSeesOneResidueTooLarge(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 1))
+	p, fixed := polynomial(random, shape{3, 2, 1, 2, false}, 64)
+	c0, out := residues(random, 64*3), make([]uint32, 4*len(primes)*64)
+	for _, set := range sets() {
+		for at := range c0 {
+			kept := c0[at]
+			for _, v := range []uint32{uint32(primes[at/(64*3)]), 1<<32 - 1} {
+				if c0[at] = v; p.Score(set, fixed, c0, out) {
+					t.Fatalf("%v: accepted %d at %d", set, v, at)
+				}
+			}
+			c0[at] = kept
 		}
 	}
 }

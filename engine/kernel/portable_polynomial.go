@@ -6,7 +6,10 @@ func signed(v int64, q, inverse float64) int64 {
 	return r - int64(q)&((int64(q)/2-r)>>63)
 }
 
-func (p *Polynomial) portableScore(fixed *Fixed, c0, out []uint32) {
+func (p *Polynomial) portableScore(fixed *Fixed, c0, out []uint32) bool {
+	if !Below(p.Forms.Primes, c0) {
+		return false
+	}
 	f, blocks := &p.Forms, p.Forms.Points/Block
 	weights, plain, mix := f.byRow(), p.Plain.byRow(), p.mixByRow()
 	in, y, z := newCells(f.Features), make([]sums, f.Rows), make([]sums, p.Plain.Rows)
@@ -45,6 +48,7 @@ func (p *Polynomial) portableScore(fixed *Fixed, c0, out []uint32) {
 			}
 		}
 	}
+	return true
 }
 
 // rowProducts sums r0 r0, r0 r1, r1 r1, r0 r2 and r1 r2 over the rows of a block.
@@ -61,7 +65,7 @@ func (p *Polynomial) rowProducts(l, at int, x []uint32, y []sums, u, v, mix []in
 				t = int64(x[i*Block+n])
 			}
 			fix := (at*p.Rows+i)*Block + n
-			r0, r1, r2 := direct*t+shift, int64(fixed.Rows1[fix]), int64(fixed.Rows2[fix])
+			r0, r1, r2 := direct*t+shift, int64(fixed.Rows1[fix])+magic, int64(fixed.Rows2[fix])
 			for j := from; j < to; j++ {
 				w := mix[i*hidden+j]
 				r0 += w * u[j*Block+n]

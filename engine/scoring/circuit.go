@@ -208,12 +208,15 @@ func (c *Circuit) Score(batch, answer []uint32) error {
 	if len(batch) != c.BatchWords() || len(answer) != c.AnswerWords() {
 		return fault.Buffer
 	}
-	// The kernel of squares looks at every residue when it has it in its hands.
-	if c.Kind != Quadratic && !kernel.Below(c.preset.floats, batch) {
+	// Kernels of squares look at every residue when they have it in their hands.
+	if c.Kind == Linear && !kernel.Below(c.preset.floats, batch) {
 		return fault.Message
 	}
 	if c.polynomial != nil {
-		c.polynomial.form.Score(c.set, &c.polynomial.fixed, batch, answer)
+		if !c.polynomial.form.Score(c.set, &c.polynomial.fixed, batch, answer) {
+			clear(answer)
+			return fault.Message
+		}
 		return nil
 	}
 	all := polynomialWords(c.Kind)

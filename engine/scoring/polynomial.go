@@ -90,7 +90,7 @@ func (c *Circuit) preparePolynomial(l Literal, a []uint32) *polynomial {
 	out := &polynomial{form: kernel.Polynomial{
 		Forms: p.affine(l.Features, l.Weights, l.Bias), Plain: p.affine(l.Features, layer.Weights, layer.Bias),
 		Rows: rows, OfForms: layer.OfForms, Mix: make([]float64, hidden*rows), Direct: scaled(layer.Direct, layerBits),
-		Shift: p.residues(layer.Shift, own), Span: make([]int32, 2*rows), Factors: make([]float64, 5*p.limbs),
+		Shift: p.biases(layer.Shift, own), Span: make([]int32, 2*rows), Factors: make([]float64, 5*p.limbs),
 	}}
 	for i := range rows {
 		span := out.form.Span[2*i : 2*i+2]
@@ -133,11 +133,13 @@ func (c *Circuit) fix(out *polynomial, a []uint32, rows, plain int) {
 		for n := range p.points {
 			for i := range rows {
 				at := p.place(rows, l, n, i)
+				var t int64
 				if form.OfForms {
-					fixed.Rows1[at] = centre(int64(fixed.Forms[at])*int64(form.Direct[i]), prime)
+					t = int64(fixed.Forms[at])
 				} else {
-					fixed.Rows1[at] = centre(int64(a[at])*int64(form.Direct[i]), prime)
+					t = int64(a[at])
 				}
+				fixed.Rows1[at] = int32(((t*int64(form.Direct[i])-3<<51)%q + q) % q)
 			}
 			for j := range hidden {
 				at := p.place(hidden, l, n, j)
@@ -175,11 +177,7 @@ func (c *Circuit) fix(out *polynomial, a []uint32, rows, plain int) {
 func (p *preset) affine(features int, weights, bias []float64) kernel.Form {
 	rows := len(bias)
 	f := kernel.Form{Points: p.points, Features: features, Rows: rows, Primes: p.floats,
-		Weights: make([]float64, features*rows)}
-	f.Bias = f.Origins()
-	for i, b := range p.residues(bias, p.inputBits+layerBits) {
-		f.Bias[i] += b
-	}
+		Weights: make([]float64, features*rows), Bias: p.biases(bias, p.inputBits+layerBits)}
 	for at, w := range scaled(weights, layerBits) {
 		f.Weights[at%features*rows+at/features] = w
 	}
@@ -195,12 +193,12 @@ func scaled(x []float64, bits int) []float64 {
 	return out
 }
 
-// residues returns round(x 2^bits) mod every prime: [limb][x].
-func (p *preset) residues(x []float64, bits int) (out []float64) {
+// biases returns round(x 2^bits) mod every prime, as a kernel wants it: [limb][x].
+func (p *preset) biases(x []float64, bits int) (out []float64) {
 	for _, q := range p.primes {
 		for _, v := range scaled(x, bits) {
 			whole, _ := big.NewFloat(v).Int(nil)
-			out = append(out, float64(whole.Mod(whole, new(big.Int).SetUint64(q)).Uint64()))
+			out = append(out, kernel.Origin(float64(q))+float64(whole.Mod(whole, new(big.Int).SetUint64(q)).Uint64()))
 		}
 	}
 	return
