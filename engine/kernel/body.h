@@ -42,7 +42,7 @@ INLINE void FN(sums)(const uint32_t *x, int features, const double *weights, int
 // of the whole number, as its quotient plus MAGIC does, and what is left needs no more.
 INLINE VI FN(residue)(VD sum, double q, double inverse) {
     const VD times = FMA(sum, SPLAT(inverse), SPLAT(MAGIC));
-    return SUB_I64(BITS(sum), MUL_U32(BITS(times), SPLAT_I64((int64_t)q)));
+    return LESS_TIMES(BITS(sum), times, q);
 }
 
 // The same sums, reduced to signed residues; those of a row lie 16 words behind those of the row before, or backwards.
@@ -88,7 +88,7 @@ KERNEL void FN(block_backwards)(const uint32_t *x, int features, int rows, const
 // 2^-18, and what is left needs no more than its low word.
 INLINE VI FN(rest)(VI sum, double q, double inverse) {
     const VD times = FMA(DOUBLE(sum), SPLAT(inverse), SPLAT(MAGIC));
-    return SUB_I64(sum, MUL_U32(BITS(times), SPLAT_I64((int64_t)q)));
+    return LESS_TIMES(sum, times, q);
 }
 
 // Brings signed words into [0, q). As an unsigned number, a negative one is larger than itself plus q.
@@ -224,7 +224,7 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef KEEP_POSITIVE
 #undef MUL_I32
 #undef LOAD_I64
-#undef MUL_U32
+#undef LESS_TIMES
 #undef DOUBLE
 #undef SPLAT_I32
 #undef ADD_I32

@@ -10,7 +10,7 @@
 
 // ---- AVX-512 ----
 #define SUFFIX _avx512
-#define TARGET "avx512f,avx512dq,avx512vl,avx512bw"
+#define TARGET "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma"
 #define LANES 8
 #define TILE_POINTS 16
 #define TILE_ROWS 10
@@ -34,7 +34,7 @@
 #define KEEP_POSITIVE(v, other) _mm512_mask_mov_epi64(v, _mm512_movepi64_mask(v), other)
 #define MUL_I32 _mm512_mul_epi32
 #define LOAD_I64(p) _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)(p)))
-#define MUL_U32 _mm512_mul_epu32
+#define LESS_TIMES(a, times, q) _mm512_madd52lo_epu64(a, BITS(times), _mm512_set1_epi64((1L << 52) - (int64_t)(q)))
 #define DOUBLE _mm512_cvtepi64_pd
 #define SPLAT_I32 _mm512_set1_epi32
 #define ADD_I32 _mm512_add_epi32
@@ -99,7 +99,7 @@ __attribute__((target(TARGET), always_inline)) static inline int above_avx512(co
     _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(v), _mm256_castsi256_pd(other), _mm256_castsi256_pd(v)))
 #define MUL_I32 _mm256_mul_epi32
 #define LOAD_I64(p) _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)(p)))
-#define MUL_U32 _mm256_mul_epu32
+#define LESS_TIMES(a, times, q) SUB_I64(a, _mm256_mul_epu32(BITS(times), SPLAT_I64((int64_t)(q))))
 #define DOUBLE double_avx2
 #define SPLAT_I32 _mm256_set1_epi32
 #define ADD_I32 _mm256_add_epi32
@@ -148,7 +148,8 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx2(uint
 int fa_kernel_best(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512ifma"))
         return FA_AVX512;
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? FA_AVX2 : 0;
 }
