@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.report import OUTPUT, Budget, at_least, at_most, print_budgets, print_table, write_json
 from benchmarks.workers import Worker
 from fedanomaly.detectors import PCA
+from fedanomaly.fhe.memory import aligned
 from fedanomaly.fhe.scoring import Instructions, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Tenant
 from fedanomaly.scoring import EncryptedScorer, HttpExchange
@@ -84,7 +85,7 @@ class Ours:
         self.service = PreparedCircuit(self.circuit, SEED, instructions=self.instructions)
         self.tenant = Tenant(self.service.shape, SEED, self.service.constants())
         self.rows = events(self.features)[: self.service.shape.events]
-        self.memory = [bytearray(self.service.shape.batch_bytes) for _ in range(BATCHES)]
+        self.memory = [aligned(self.service.shape.batch_bytes) for _ in range(BATCHES)]
 
     def make(self) -> Circuit:
         """Return the model."""

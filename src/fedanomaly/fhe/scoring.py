@@ -20,6 +20,7 @@ import numpy as np
 
 from fedanomaly.errors import CapacityError, CryptoError, DataError, MessageError
 from fedanomaly.fhe._engine import call, ffi, free
+from fedanomaly.fhe.memory import aligned
 from fedanomaly.types import Circuit, Layer
 from fedanomaly.types.canonical import begin, item
 from fedanomaly.types.circuit import Kind
@@ -228,7 +229,7 @@ def answer_to(
     batch_bytes, answer_bytes = sizes
     if len(batch) != batch_bytes:
         raise MessageError(f"a batch for this model has {batch_bytes} bytes, not {len(batch)}")
-    answer = bytearray(room + answer_bytes)
+    answer = aligned(room + answer_bytes)
     call(
         function,
         handle,

@@ -16,6 +16,7 @@ import numpy as np
 
 from fedanomaly.errors import CryptoError, DataError, MessageError, RangeError, ReplayError, ShapeError
 from fedanomaly.fhe._engine import call, ffi, free
+from fedanomaly.fhe.memory import aligned
 from fedanomaly.fhe.scoring import KINDS, MAX_READING, WORD_BYTES, Shape
 from fedanomaly.types import Floats
 
@@ -102,7 +103,7 @@ class Encryptor(Generic[Shaped_co]):
         if not 1 <= len(readings) <= self.shape.events:
             raise ShapeError(f"a batch holds 1 to {self.shape.events} events, not {len(readings)}")
         rows = np.ascontiguousarray(readings, dtype=np.float64)
-        batch, key = bytearray(self.shape.batch_bytes) if into is None else into, ffi.new("int64_t *")
+        batch, key = aligned(self.shape.batch_bytes) if into is None else into, ffi.new("int64_t *")
         if len(batch) != self.shape.batch_bytes:
             raise ShapeError(f"a batch has {self.shape.batch_bytes} bytes, the memory for it {len(batch)}")
         try:

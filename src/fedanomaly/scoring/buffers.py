@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fedanomaly.fhe.memory import aligned
+
 
 class Buffers:
     """Lends pieces of memory. Safe for threads.
@@ -31,7 +33,7 @@ class Buffers:
             # The last one that came back is the likeliest to be in a cache.
             at = next((at for at in reversed(range(len(self._free))) if len(self._free[at]) == size), None)
             piece = None if at is None else self._free.pop(at)
-        piece = bytearray(size) if piece is None else piece
+        piece = aligned(size) if piece is None else piece
         try:
             yield piece
         finally:
