@@ -23,6 +23,13 @@ DETECTOR = Mahalanobis().fit(ROWS)
 POLYNOMIAL = ("autoencoder", "loda")
 
 
+def near_copies(width):
+    """Rows of six columns, and of the same once more, up to a width: a small difference is a large score."""
+    generator = np.random.default_rng(9)
+    columns, noise = generator.normal(size=(2, 9_000, 6))
+    return np.hstack([columns, columns + width * noise])
+
+
 @cache
 def of_degree_4(name):
     return from_params(name, {"polynomial": True}).fit(ROWS)
@@ -224,9 +231,9 @@ def far(events, where, reading=1e30):
 
 @pytest.mark.parametrize("events", [1, 2, 4096])
 def test_what_no_batch_can_hold_is_scored_in_smaller_ones_or_here(events):
-    detector = Mahalanobis(ridge=1e-6).fit(np.c_[ROWS[:, 0], ROWS[:, 0] + 1e-4 * ROWS[:, 1]])
-    rows = np.c_[ROWS[:events, 0], ROWS[:events, 0]]
-    rows[:1, 1] *= -1e30
+    detector = Mahalanobis(ridge=1e-6).fit(near_copies(1e-4))
+    rows = near_copies(0.0)[:events]
+    rows[:1, 6:] *= -1e30
     scored, wanted = EncryptedScorer(detector, InProcess()).score(rows), detector.anomaly_scores(rows)
     assert ((scored.lower <= wanted * (1 + 1e-9)) & (wanted <= scored.upper * (1 + 1e-9))).all()
     assert scored.local <= 1
@@ -341,8 +348,8 @@ def test_canaries_are_distinct_events_drawn_afresh():
 
 def test_scores_that_all_leave_the_range_by_as_much_are_not_taken_for_others():
     """All events of a half beyond the range, so that none turns negative when they wrap."""
-    detector = Mahalanobis(ridge=1e-6).fit(np.c_[ROWS[:, 0], ROWS[:, 0] + 0.02 * ROWS[:, 1]])
-    rows = np.c_[np.zeros(4096), np.linspace(2.0, 3.0, 4096)]
+    detector = Mahalanobis(ridge=1e-6).fit(near_copies(0.05))
+    rows = np.c_[np.zeros((4096, 6)), np.repeat(np.linspace(2.0, 3.0, 4096)[:, None], 6, axis=1)]
     rows[2048:] *= RNG.random(2048)[:, None] / 100
     local = detector.anomaly_scores(rows)
     assert local[:2048].min() > 2 * 1920
