@@ -50,7 +50,7 @@ type Form struct {
 func Origin(prime float64) float64 { return math.Floor(3<<51/prime) * prime }
 
 // Linear writes y = W x (+ bias), signed and half a prime in magnitude at most, give
-// or take one; x is [limb][point / 16][feature][16], y has rows in place of features.
+// or take two; x is [limb][point / 16][feature][16], y has rows in place of features.
 func (f *Form) Linear(set Set, x []uint32, biased bool, y []int32) {
 	bias := f.Bias
 	if !biased {

@@ -38,7 +38,8 @@ typedef struct {
     const double *plain_weights, *plain_bias; // of the plain squares: [feature][plain], [limb][plain]
     const double *factors;                    // [limb][5]: fold; of rows and of plain squares, each once and doubled
     const int32_t *forms1;                    // 2 fold W a: [limb][point / 16][hidden][16]
-    const int32_t *rows1, *rows2;             // of s in a row less 3 2^51, in [0, q), and twice that of s^2: [limb][point / 16][row][16]
+    const int32_t *rows1;                     // of s in a row less 3 2^51, in [0, q): [limb][point / 16][row][16]
+    const int32_t *rows2;                     // of s^2, twice and signed, likewise
     const int32_t *plain1, *square;           // W' a: [limb][point / 16][plain][16]; what s^2 gets: [limb][point]
 } fa_polynomial;
 

@@ -23,8 +23,8 @@ typedef struct {
 INLINE void FN(forms)(const fa_polynomial *p, int limb, FN(modulus) m, const uint32_t *x, const int32_t *forms1, int j,
                       double *y, double *u, double *v, const int of_forms, const int count) {
     VD sum[TILE_ROWS * (TILE_POINTS / LANES)];
-    FN(sums)(x, p->features, p->weights + j, p->hidden, p->bias + (long)limb * p->hidden + j, j ? x : x + p->features * 16L,
-             sum, count);
+    FN(sums)(x, p->features, p->weights + j, p->hidden, p->bias + (long)limb * p->hidden + j,
+             j ? x : x + p->features * 16L, sum, count);
     const VD fold = SPLAT(p->factors[limb * 5]);
 #pragma GCC unroll 16
     for (int k = 0; k < count; k++)

@@ -9,7 +9,7 @@ const group = 30
 // off again.
 const magic = 3 << 51
 
-// near is v mod q with at most q / 2 of magnitude, give or take one, for |v| < 2^53.
+// near is v mod q with at most q / 2 of magnitude, give or take two, for |v| < 2^53.
 func near(v int64, q, inverse float64) int64 {
 	times := float64(v)*inverse + magic - magic
 	return v - int64(times)*int64(q)
