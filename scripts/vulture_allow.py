@@ -16,8 +16,7 @@ max_decryptors
 set_threads
 
 # fhe: members of an enumeration, made from numbers
-AVX2
-AVX512
+AMX
 
 # scoring: facts of scored events, for who uses the class
 outliers
@@ -53,10 +52,6 @@ list_commands
 # detectors: what a client of a scoring service needs of a detector
 combined
 why_no_circuit
-
-# fhe: kernels by name, for tests and benchmarks
-AVX2
-AVX512
 
 # scoring: what clients and releasers call
 HttpExchange

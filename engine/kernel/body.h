@@ -105,7 +105,7 @@ INLINE void FN(reduce)(const VI *sum, double q, uint32_t *out) {
 
 // out[k] = (sum over rows of y b[k], and what is there already unless first) mod q, for `count` of them. At most
 // GROUP products below 2^58. Products of every other point are summed apart: so a word is where it is multiplied, or
-// a shift away. What lies `ahead` words behind b[1], and before b[2], is fetched.
+// a move away. What lies `ahead` words behind b[1], and before b[2], is fetched.
 INLINE void FN(dots)(const int32_t *y, const int32_t *const *b, int rows, double q, double inverse, int first,
                      long ahead, uint32_t *const *out, const int count) {
     for (int p = 0; p < 16; p += 2 * LANES) {
@@ -116,13 +116,13 @@ INLINE void FN(dots)(const int32_t *y, const int32_t *const *b, int rows, double
             odd[k] = UPPER(sum), even[k] = SUB_I64(sum, LIFT(odd[k]));
         }
         for (int j = p; j < rows * 16 + p; j += 16) {
-            const VI x = LOAD_WORDS(y + j), upper = UPPER(x);
+            const VI x = LOAD_WORDS(y + j), upper = ODD(x);
             if (ahead) __builtin_prefetch(b[1] + j + ahead), __builtin_prefetch(b[2] + j - ahead);
 #pragma GCC unroll 4
             for (int k = 0; k < count; k++) {
                 const VI other = LOAD_WORDS(b[k] + j);
                 even[k] = ADD_I64(even[k], MUL_I32(x, other));
-                odd[k] = ADD_I64(odd[k], MUL_I32(upper, UPPER(other)));
+                odd[k] = ADD_I64(odd[k], MUL_I32(upper, ODD(other)));
             }
         }
         // Without this, compilers keep copies of sums through the loop, for which there are no registers.
@@ -195,12 +195,16 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 
 #include "polynomial.h"
 #include "product.h"
+#if WITH_TILES
+#include "tiles.h"
+#endif
 #undef JOIN_
 #undef JOIN
 #undef FN
 #undef MAGIC
 #undef INLINE
 #undef KERNEL
+#undef WITH_TILES
 #undef SUFFIX
 #undef TARGET
 #undef LANES
@@ -232,6 +236,7 @@ KERNEL int FN(any_above)(const uint32_t *x, long words, double q) { return FN(ab
 #undef LOAD_WORDS
 #undef STORE_WORDS
 #undef UPPER
+#undef ODD
 #undef LIFT
 #undef ADD
 #undef SUB

@@ -181,55 +181,55 @@ __attribute__((target(TARGET), always_inline)) static inline void transpose_d_av
 }
 #include "encrypt_body.h"
 
-int fa_encrypt_lanes(int isa) { return isa == FA_AVX512 ? 16 : 8; }
+int fa_encrypt_lanes(int isa) { return isa >= FA_AVX512 ? 16 : 8; }
 
 void fa_encrypt_forward(int isa, int points, uint32_t q, const uint32_t *roots, const uint32_t *quotients,
                         uint32_t *x) {
-    (isa == FA_AVX512 ? forward_avx512 : forward_avx2)(points, q, roots, quotients, x);
+    (isa >= FA_AVX512 ? forward_avx512 : forward_avx2)(points, q, roots, quotients, x);
 }
 
 void fa_encrypt_noise(int isa, int points, int count, const uint64_t *words, int32_t *whole) {
-    (isa == FA_AVX512 ? noise_avx512 : noise_avx2)(points, count, words, whole);
+    (isa >= FA_AVX512 ? noise_avx512 : noise_avx2)(points, count, words, whole);
 }
 
 void fa_encrypt_encode(int isa, int points, const double *turns, const int32_t *order, double scale,
                        const double *rows, int events, int features, int count, double *work, int32_t *whole) {
-    (isa == FA_AVX512 ? encode_avx512 : encode_avx2)(points, turns, order, scale, rows, events, features, count, work,
+    (isa >= FA_AVX512 ? encode_avx512 : encode_avx2)(points, turns, order, scale, rows, events, features, count, work,
                                                      whole);
 }
 
 void fa_encrypt_mask(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
                      const uint32_t *quotients, const uint32_t *secret, const uint32_t *secret_quotients,
                      const int32_t *whole, const uint32_t *a, int features, int count, uint32_t *work, uint32_t *out) {
-    (isa == FA_AVX512 ? mask_avx512 : mask_avx2)(limbs, points, primes, roots, quotients, secret, secret_quotients,
+    (isa >= FA_AVX512 ? mask_avx512 : mask_avx2)(limbs, points, primes, roots, quotients, secret, secret_quotients,
                                                  whole, a, features, count, work, out);
 }
 
 void fa_decrypt_product(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *secret,
                         const uint32_t *secret_quotients, const uint32_t *x, const uint32_t *y, uint32_t *out) {
-    (isa == FA_AVX512 ? add_product_avx512 : add_product_avx2)(limbs, points, primes, secret, secret_quotients, x, y, out);
+    (isa >= FA_AVX512 ? add_product_avx512 : add_product_avx2)(limbs, points, primes, secret, secret_quotients, x, y, out);
 }
 
 void fa_decrypt_quadratic(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
                           const uint32_t *quotients, const uint32_t *secret, const uint32_t *secret_quotients,
                           const uint32_t *answer, const uint32_t *constant, uint32_t *out) {
-    (isa == FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, primes, roots, quotients, secret,
+    (isa >= FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, primes, roots, quotients, secret,
                                                            secret_quotients, answer, constant, out);
 }
 
 void fa_decrypt_inverse(int isa, int limbs, int points, const uint32_t *primes, const uint32_t *roots,
                         const uint32_t *quotients, uint32_t *x) {
-    (isa == FA_AVX512 ? inverse_avx512 : inverse_avx2)(limbs, points, primes, roots, quotients, x);
+    (isa >= FA_AVX512 ? inverse_avx512 : inverse_avx2)(limbs, points, primes, roots, quotients, x);
 }
 
 double fa_decrypt_join(int isa, int limbs, int points, const fa_crt *crt, const uint32_t *x, double unit,
                        double *values) {
-    return (isa == FA_AVX512 ? join_avx512 : join_avx2)(limbs, points, crt, x, unit, values);
+    return (isa >= FA_AVX512 ? join_avx512 : join_avx2)(limbs, points, crt, x, unit, values);
 }
 
 double fa_decrypt_slots(int isa, int points, const double *cosines, const double *sines, const int32_t *order,
                         int paired, double *values, int events, double *scores) {
-    return (isa == FA_AVX512 ? slots_avx512 : slots_avx2)(points, cosines, sines, order, paired, values, events, scores);
+    return (isa >= FA_AVX512 ? slots_avx512 : slots_avx2)(points, cosines, sines, order, paired, values, events, scores);
 }
 
 #else // another processor: Lattigo's transforms do everything

@@ -5,6 +5,16 @@
 #include <string.h>
 #include <time.h>
 
+// Compilers that know AMX, and a system that lends it to a process.
+#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define HAS_TILES 1
+#else
+#define HAS_TILES 0
+#endif
+
 // Rows whose products one 64-bit sum holds: 30 2^58 + 2^30 < 2^63. A multiple of both tile heights.
 #define GROUP 30
 
@@ -42,6 +52,8 @@
 #define LOAD_WORDS(p) _mm512_loadu_si512(p)
 #define STORE_WORDS(p, v) _mm512_storeu_si512(p, v)
 #define UPPER(v) _mm512_srli_epi64(v, 32)
+// Signed words of odd places where MUL_I32 takes them; unlike shifts, moves have ports of their own.
+#define ODD(v) _mm512_castps_si512(_mm512_movehdup_ps(_mm512_castsi512_ps(v)))
 #define LIFT(v) _mm512_slli_epi64(v, 32)
 #define ADD _mm512_add_pd
 #define SUB _mm512_sub_pd
@@ -55,10 +67,10 @@
                                                   _mm512_set_epi32(16, 7, 16, 6, 16, 5, 16, 4, 16, 3, 16, 2, 16, 1, 16, 0), \
                                                   _mm512_set1_epi32(0x43380000)))
 
-// 16 words backwards, in their place.
+// 16 words backwards, and in their place.
+#define BACKWARDS(v) _mm512_permutexvar_epi32(_mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), v)
 __attribute__((target(TARGET), always_inline)) static inline void turn_avx512(uint32_t *x) {
-    const __m512i order = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    _mm512_storeu_si512(x, _mm512_permutexvar_epi32(order, _mm512_loadu_si512(x)));
+    _mm512_storeu_si512(x, BACKWARDS(_mm512_loadu_si512(x)));
 }
 
 // Not 0 if one of some residues, a multiple of 16, is q or more.
@@ -69,9 +81,12 @@ __attribute__((target(TARGET), always_inline)) static inline int above_avx512(co
     return _mm512_cmpneq_epu32_mask(largest, most);
 }
 
+#define WITH_TILES HAS_TILES
 #include "body.h"
+#undef BACKWARDS
 
 // ---- AVX2 and FMA ----
+#define WITH_TILES 0
 #define SUFFIX _avx2
 #define TARGET "avx2,fma"
 #define LANES 4
@@ -107,6 +122,7 @@ __attribute__((target(TARGET), always_inline)) static inline int above_avx512(co
 #define LOAD_WORDS(p) _mm256_loadu_si256((const __m256i *)(p))
 #define STORE_WORDS(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 #define UPPER(v) _mm256_srli_epi64(v, 32)
+#define ODD(v) _mm256_castps_si256(_mm256_movehdup_ps(_mm256_castsi256_ps(v)))
 #define LIFT(v) _mm256_slli_epi64(v, 32)
 #define ADD _mm256_add_pd
 #define SUB _mm256_sub_pd
@@ -145,38 +161,66 @@ __attribute__((target(TARGET), always_inline)) static inline void turn_avx2(uint
 }
 #include "body.h"
 
+#if HAS_TILES
+// Of arch_prctl, and what it lends.
+enum { GET_SUPPORTED = 0x1021, ASK_FOR = 0x1023, TILE_DATA = 18 };
+
+static int tiles_here(void) {
+    unsigned a, b, c, d;
+    uint64_t supported = 0;
+    const unsigned wanted = 1u << 24 | 1u << 25; // AMX-TILE, AMX-INT8
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & wanted) == wanted &&
+           !syscall(SYS_arch_prctl, GET_SUPPORTED, &supported) && supported >> TILE_DATA & 1;
+}
+
+int fa_kernel_ask_for_tiles(void) { return !syscall(SYS_arch_prctl, ASK_FOR, TILE_DATA); }
+
+void fa_kernel_tiled_linear(int limbs, int points, int features, int rows, const int8_t *digits, const double *primes,
+                            const int32_t *bias, const uint32_t *x, int32_t *y) {
+    tiled_linear_avx512(limbs, points, features, rows, digits, primes, bias, x, y);
+}
+
+int fa_kernel_tiled_quadratic(int limbs, int points, int features, int rows, const int8_t *digits, const double *primes,
+                              const int32_t *bias, const int32_t *fixed, const uint32_t *c0, uint32_t *s1, uint32_t *s2,
+                              uint32_t *u, uint32_t *t1) {
+    return tiled_quadratic_avx512(limbs, points, features, rows, digits, primes, bias, fixed, c0, s1, s2, u, t1);
+}
+#else
+static int tiles_here(void) { return 0; }
+#endif
+
 int fa_kernel_best(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512ifma"))
-        return FA_AVX512;
+        return tiles_here() ? FA_AMX : FA_AVX512;
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? FA_AVX2 : 0;
 }
 
 void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
                       const double *primes, const double *bias, const uint32_t *x, int32_t *y) {
-    (isa == FA_AVX512 ? linear_avx512 : linear_avx2)(limbs, points, features, rows, weights, primes, bias, x, y);
+    (isa >= FA_AVX512 ? linear_avx512 : linear_avx2)(limbs, points, features, rows, weights, primes, bias, x, y);
 }
 
 int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
                         const double *primes, const double *bias, const int32_t *fixed, const uint32_t *c0,
                         uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
-    return (isa == FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, features, rows, weights, primes, bias,
+    return (isa >= FA_AVX512 ? quadratic_avx512 : quadratic_avx2)(limbs, points, features, rows, weights, primes, bias,
                                                                   fixed, c0, s1, s2, u, t1);
 }
 
 int fa_kernel_polynomial(int isa, const fa_polynomial *p, const uint32_t *c0, uint32_t *answer) {
-    return (isa == FA_AVX512 ? polynomial_avx512 : polynomial_avx2)(p, c0, answer);
+    return (isa >= FA_AVX512 ? polynomial_avx512 : polynomial_avx2)(p, c0, answer);
 }
 
 void fa_kernel_product(int isa, int limbs, int points, int features, int rows, const double *primes,
                        const uint32_t *matrix, const uint32_t *x, uint32_t *out) {
-    (isa == FA_AVX512 ? product_avx512 : product_avx2)(limbs, points, features, rows, primes, matrix, x, out);
+    (isa >= FA_AVX512 ? product_avx512 : product_avx2)(limbs, points, features, rows, primes, matrix, x, out);
 }
 
 static int some_above(int isa, const uint32_t *x, long words, double q) {
-    return (isa == FA_AVX512 ? any_above_avx512 : any_above_avx2)(x, words, q);
+    return (isa >= FA_AVX512 ? any_above_avx512 : any_above_avx2)(x, words, q);
 }
 
 static double seconds(void) {
@@ -206,13 +250,15 @@ PEAK(avx2, "avx2,fma", __m256d, 4, 12, _mm256_set1_pd, _mm256_fmadd_pd)
 double fa_kernel_peak(int isa) {
     double best = 0;
     for (int turn = 0; turn < 20; turn++) {
-        const double now = isa == FA_AVX512 ? peak_avx512() : peak_avx2();
+        const double now = isa >= FA_AVX512 ? peak_avx512() : peak_avx2();
         if (now > best) best = now;
     }
     return best;
 }
 
 #else // another processor: the portable kernel in Go does everything
+
+#define HAS_TILES 0
 
 int fa_kernel_best(void) { return 0; }
 void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
@@ -240,3 +286,14 @@ int fa_kernel_below(int limbs, long words, const double *primes, const uint32_t 
     }
     return 1;
 }
+
+#if !HAS_TILES
+int fa_kernel_ask_for_tiles(void) { return 0; }
+void fa_kernel_tiled_linear(int limbs, int points, int features, int rows, const int8_t *digits, const double *primes,
+                            const int32_t *bias, const uint32_t *x, int32_t *y) {}
+int fa_kernel_tiled_quadratic(int limbs, int points, int features, int rows, const int8_t *digits, const double *primes,
+                              const int32_t *bias, const int32_t *fixed, const uint32_t *c0, uint32_t *s1, uint32_t *s2,
+                              uint32_t *u, uint32_t *t1) {
+    return 0;
+}
+#endif

@@ -1,6 +1,6 @@
 // Package kernel is what a scoring service computes on residues (products with
 // small whole numbers, and sums of products), and what a tenant encrypts and
-// decrypts with. Two C versions for AVX-512 and AVX2. Of the former there is one in
+// decrypts with. C versions for AMX, AVX-512 and AVX2. Of the former there is one in
 // Go for every other processor; for the latter, package scoring uses Lattigo there.
 // All give the same bits.
 package kernel
@@ -25,9 +25,10 @@ const (
 	Portable Set = iota
 	AVX2
 	AVX512
+	AMX // of a Form that is ready for it; AVX512 to all else
 )
 
-func (s Set) String() string { return [...]string{"portable", "avx2", "avx512"}[s] }
+func (s Set) String() string { return [...]string{"portable", "avx2", "avx512", "amx"}[s] }
 
 // Best is the fastest set of this processor.
 func Best() Set { return Set(C.fa_kernel_best()) }
@@ -43,6 +44,7 @@ const Block = 16
 type Form struct {
 	Points, Features, Rows int
 	Weights, Primes, Bias  []float64
+	tiles                  *tiles
 }
 
 // Origin is a multiple of a prime next to 3 2^51. Sums that start there stay between
@@ -50,8 +52,13 @@ type Form struct {
 func Origin(prime float64) float64 { return math.Floor(3<<51/prime) * prime }
 
 // Linear writes y = W x (+ bias), signed and half a prime in magnitude at most, give
-// or take two; x is [limb][point / 16][feature][16], y has rows in place of features.
+// or take two, or .516 of one with AMX; x is [limb][point / 16][feature][16], y has
+// rows in place of features.
 func (f *Form) Linear(set Set, x []uint32, biased bool, y []int32) {
+	if set == AMX && f.tiles != nil && biased {
+		f.tiles.linear(f, x, y)
+		return
+	}
 	bias := f.Bias
 	if !biased {
 		bias = f.Origins()
@@ -97,6 +104,9 @@ func (f *Form) Mirror(y []int32) {
 func (f *Form) Quadratic(set Set, fixed []int32, c0 []uint32, out Answer) bool {
 	if set == Portable {
 		return f.portableQuadratic(fixed, c0, out)
+	}
+	if set == AMX && f.tiles != nil {
+		return f.tiles.quadratic(f, fixed, c0, out)
 	}
 	return C.fa_kernel_quadratic(C.int(set), C.int(len(f.Primes)), C.int(f.Points), C.int(f.Features), C.int(f.Rows),
 		doubles(f.Weights), doubles(f.Primes), doubles(f.Bias), (*C.int32_t)(&fixed[0]), (*C.uint32_t)(&c0[0]),

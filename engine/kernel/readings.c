@@ -32,12 +32,12 @@ READINGS(avx2, "avx2")
 void fa_readings_standardise(int isa, long events, long features, const double *rows, const double *center,
                              const double *width, const double *unit, double grid, double usual, double *out,
                              uint8_t *far) {
-    (isa == FA_AVX512 ? standardise_avx512 : standardise_avx2)(events, features, rows, center, width, unit, grid, usual,
+    (isa >= FA_AVX512 ? standardise_avx512 : standardise_avx2)(events, features, rows, center, width, unit, grid, usual,
                                                                out, far);
 }
 
 int fa_readings_within(int isa, long n, const double *x, double most) {
-    return (isa == FA_AVX512 ? within_avx512 : within_avx2)(n, x, most);
+    return (isa >= FA_AVX512 ? within_avx512 : within_avx2)(n, x, most);
 }
 
 #else // another processor: Go does it

@@ -143,6 +143,7 @@ func (c *Circuit) prepare(literal Literal, first, rows int, a []uint32) output {
 			form.Bias[(p.limbs+l)*rows+j] += float64((b + b*p.root[l][p.points-1]) % q)
 		}
 	}
+	form.Ready(c.set)
 	out := output{form: form, fixed: make([]int32, p.limbs*p.points*rows)}
 	out.form.Linear(c.set, a, false, out.fixed)
 	if c.Kind == Linear {

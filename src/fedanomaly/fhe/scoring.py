@@ -52,6 +52,7 @@ class Instructions(IntEnum):
     PORTABLE = 0
     AVX2 = 1
     AVX512 = 2
+    AMX = 3
 
     @classmethod
     def best(cls) -> Self:
