@@ -17,7 +17,7 @@ import (
 )
 
 // abiVersion changes whenever a declaration or its meaning does.
-const abiVersion = 6
+const abiVersion = 7
 
 func main() {}
 

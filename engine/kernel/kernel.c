@@ -1,8 +1,9 @@
 #include "kernel.h"
 
+#include <string.h>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
-#include <string.h>
 #include <time.h>
 
 // Compilers that know AMX, and a system that lends it to a process.
@@ -297,3 +298,27 @@ int fa_kernel_tiled_quadratic(int limbs, int points, int features, int rows, con
     return 0;
 }
 #endif
+
+// Of package fault: a buffer has the wrong size; not a message of this circuit.
+enum { WRONG_BUFFER = -2, NOT_A_MESSAGE = -7 };
+
+int32_t fa_squares_score(int64_t outputs, int32_t count, const uint32_t *batch, int64_t n_batch, uint32_t *answer,
+                         int64_t n_answer) {
+    const fa_squares *of = (const fa_squares *)(intptr_t)outputs;
+    const int64_t all = (int64_t)of->limbs * of->points, each = 3 * all + all / 2;
+    if (n_batch != all * of->features || n_answer != count * each) return WRONG_BUFFER;
+    uint32_t *s1 = answer;
+    for (int i = 0; i < count; i++, of++, s1 += each) {
+        uint32_t *const s2 = s1 + all, *const u = s2 + all, *const t1 = u + all;
+        const int fine = of->digits
+                             ? fa_kernel_tiled_quadratic(of->limbs, of->points, of->features, of->rows, of->digits,
+                                                         of->primes, of->residues, of->fixed, batch, s1, s2, u, t1)
+                             : fa_kernel_quadratic(of->isa, of->limbs, of->points, of->features, of->rows, of->weights,
+                                                   of->primes, of->bias, of->fixed, batch, s1, s2, u, t1);
+        if (!fine) {
+            memset(answer, 0, sizeof(*answer) * (size_t)n_answer);
+            return NOT_A_MESSAGE;
+        }
+    }
+    return 0;
+}

@@ -34,6 +34,21 @@ int fa_kernel_tiled_quadratic(int limbs, int points, int features, int rows, con
                               const int32_t *bias, const int32_t *fixed, const uint32_t *c0, uint32_t *s1, uint32_t *s2,
                               uint32_t *u, uint32_t *t1);
 
+// An output of a circuit of squares, ready for its batches. digits: null, unless a form is ready for the tiles of AMX.
+typedef struct {
+    int isa, limbs, points, features, rows;
+    const double *weights, *primes, *bias;
+    const int32_t *fixed;
+    const int8_t *digits;
+    const int32_t *residues;
+} fa_squares;
+
+// The answer of `count` outputs to a batch, one after the other: s1, s2, u and t1. What a service spends its time with,
+// so Python calls it without a way through Go, whose scheduler costs a tenth of it. 0, or a number of package fault.
+// `outputs` is the address of an fa_squares.
+int32_t fa_squares_score(int64_t outputs, int32_t count, const uint32_t *batch, int64_t n_batch, uint32_t *answer,
+                         int64_t n_answer);
+
 // Forms whose squares a polynomial may mix: they wait on the stack.
 enum { FA_HIDDEN = 256 };
 

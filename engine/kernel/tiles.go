@@ -26,6 +26,13 @@ func (f *Form) Ready(set Set) {
 	if set != AMX {
 		return
 	}
+	if own := f.tile(); own != nil && C.fa_kernel_ask_for_tiles() == 1 {
+		f.tiles = own
+	}
+}
+
+// tile turns a form into digits; nil if a sum of theirs could leave int32.
+func (f *Form) tile() *tiles {
 	own := &tiles{bias: make([]int32, len(f.Bias))}
 	for i, v := range f.Bias {
 		own.bias[i] = int32(centred(int64(v), int64(f.Primes[i/f.Rows%len(f.Primes)])))
@@ -54,13 +61,11 @@ func (f *Form) Ready(set Set) {
 				}
 			}
 			if !fit(bounds, q) {
-				return
+				return nil
 			}
 		}
 	}
-	if C.fa_kernel_ask_for_tiles() == 1 {
-		f.tiles = own
-	}
+	return own
 }
 
 // bounds are those of a sum of digits, times bytes of residues below 2^30.

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// tiled is a form all of whose weights are one.
-func tiled(features int, weight float64) *Form {
+// alike is a form of one row, all of whose weights are one.
+func alike(features int, weight float64) *Form {
 	f := &Form{Points: 64, Features: features, Rows: 1, Primes: primes, Weights: make([]float64, features)}
 	for i := range f.Weights {
 		f.Weights[i] = weight
@@ -16,15 +16,13 @@ func tiled(features int, weight float64) *Form {
 	for i := range f.Bias {
 		f.Bias[i] += math.Floor(primes[i%len(primes)] / 2)
 	}
-	f.Ready(AMX)
 	return f
 }
 
-// largest returns the most features, up to 500, with which a form of one weight is
-// tiled.
+// largest returns the most features, up to 500, with which such a form is tiled.
 func largest(weight float64) int {
 	features := 1
-	for features < 500 && tiled(features+1, weight).tiles != nil {
+	for features < 500 && alike(features+1, weight).tile() != nil {
 		features++
 	}
 	return features
@@ -56,19 +54,76 @@ func extremes(f *Form, power int, sign int64) []uint32 {
 	return x
 }
 
-func TestTilesHoldTheLargestSums(t *testing.T) {
-	if Best() < AMX {
-		t.Skip("this processor has no tiles")
+// sums does what tiles do: those of the powers of one form at one point.
+func (t *tiles) sums(f *Form, x []uint32, limb, point, row int) (out [powers]int64) {
+	most := min(f.Features, tileFeatures)
+	depth, count := (f.Features+tileFeatures-1)/tileFeatures, (f.Rows+tileForms-1)/tileForms
+	for tile := range depth {
+		first := tile * tileFeatures
+		if tile == depth-1 {
+			first = f.Features - most
+		}
+		digits := t.digits[((limb*count+row/tileForms)*depth+tile)*tileForms*powers*most*4:]
+		for power := range powers {
+			for i := range most {
+				v := x[((limb*f.Points/Block+point/Block)*f.Features+first+i)*Block+point%Block]
+				for b := range 4 {
+					digit := digits[((row%tileForms*powers+power)*most+i)*4+b]
+					out[power] += int64(digit) * int64(v>>(8*b)&255)
+				}
+			}
+		}
 	}
+	return
+}
+
+func TestDigitsAddUpToTheForm(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 1))
+	for _, shape := range [][2]int{{1, 1}, {15, 5}, {16, 4}, {17, 13}, {30, 10}, {100, 20}} {
+		f := form(random, shape[0], shape[1])
+		own, x := f.tile(), residues(random, f.Points*f.Features)
+		if own == nil {
+			t.Fatalf("%v is not tiled", shape)
+		}
+		for l, q := range primes {
+			for p := range f.Points {
+				for j := range f.Rows {
+					half := 0
+					if p >= f.Points/2 {
+						half = len(primes)
+					}
+					sum := int64(own.bias[(half+l)*f.Rows+j])
+					for power, part := range own.sums(f, x, l, p, j) {
+						sum += part << (8 * power)
+					}
+					if want := f.product(x, l, p, j, true); (sum-want)%int64(q) != 0 {
+						t.Fatalf("%v: row %d at %d is %d, not %d", shape, j, p, sum, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestTilesHoldTheLargestSums(t *testing.T) {
+	random := rand.New(rand.NewPCG(8, 1))
 	for range 20 {
 		weight := float64(1+random.IntN(1<<12)) * float64(1-2*random.IntN(2))
-		f := tiled(largest(weight), weight)
+		f := alike(largest(weight), weight)
+		f.Ready(Best())
+		own := f.tile()
 		for power := range powers {
 			for _, sign := range []int64{-1, 1} {
 				x, y := extremes(f, power, sign), make([]int32, len(primes)*f.Points)
-				f.Linear(AMX, x, true, y)
+				f.Linear(Best(), x, true, y)
 				for l, q := range primes {
+					sums := own.sums(f, x, l, 0, 0)
+					low, high := sums[0]+256*sums[1]+int64(own.bias[l]), sums[2]+256*sums[3]
+					for _, word := range []int64{low, high, high + low>>16} {
+						if int64(int32(word)) != word {
+							t.Fatalf("%d features of %v: %d is no int32", f.Features, weight, word)
+						}
+					}
 					for p := range f.Points {
 						got := int64(y[l*f.Points+p])
 						if float64(max(got, -got)) > .516*q {
@@ -85,16 +140,13 @@ func TestTilesHoldTheLargestSums(t *testing.T) {
 }
 
 func TestFormsWhoseSumsAreTooLargeAreNotTiled(t *testing.T) {
-	if Best() < AMX {
-		t.Skip("this processor has no tiles")
-	}
 	const weight = 100
-	f := tiled(largest(weight)+1, weight)
-	if f.tiles != nil || f.Features > 500 {
+	f := alike(largest(weight)+1, weight)
+	if f.Ready(Best()); f.tiles != nil || f.Features > 500 {
 		t.Fatalf("%d features are tiled", f.Features)
 	}
-	x, y := residues(rand.New(rand.NewPCG(8, 1)), f.Points*f.Features), make([]int32, len(primes)*f.Points)
-	f.Linear(AMX, x, true, y)
+	x, y := residues(rand.New(rand.NewPCG(9, 1)), f.Points*f.Features), make([]int32, len(primes)*f.Points)
+	f.Linear(Best(), x, true, y)
 	for l, q := range primes {
 		for p := range f.Points {
 			if want := f.product(x, l, p, 0, true); (int64(y[l*f.Points+p])+int64(q))%int64(q) != want {
@@ -104,14 +156,8 @@ func TestFormsWhoseSumsAreTooLargeAreNotTiled(t *testing.T) {
 	}
 }
 
-func TestUsualFormsAreTiled(t *testing.T) {
-	if Best() < AMX {
-		t.Skip("this processor has no tiles")
-	}
-	random := rand.New(rand.NewPCG(9, 1))
-	for _, shape := range [][2]int{{1, 1}, {15, 5}, {16, 4}, {17, 13}, {30, 10}, {30, 30}, {100, 20}} {
-		if f := form(random, shape[0], shape[1]); f.tiles == nil {
-			t.Errorf("%d features and %d rows are not", shape[0], shape[1])
-		}
+func TestFormsAreTiledWhereTheProcessorHasTiles(t *testing.T) {
+	if f := form(rand.New(rand.NewPCG(10, 1)), 30, 10); (f.tiles != nil) != (Best() == AMX) {
+		t.Fatal(Best())
 	}
 }

@@ -204,6 +204,19 @@ func (c *Circuit) Constants() []uint32 {
 	return out
 }
 
+// Squares puts the outputs of a Quadratic circuit where C finds them; nil for other
+// circuits and for the portable kernels.
+func (c *Circuit) Squares() *kernel.Squares {
+	if c.Kind != Quadratic || c.set == kernel.Portable {
+		return nil
+	}
+	forms, fixed := make([]*kernel.Form, len(c.outputs)), make([][]int32, len(c.outputs))
+	for i := range c.outputs {
+		forms[i], fixed[i] = &c.outputs[i].form, c.outputs[i].fixed
+	}
+	return kernel.NewSquares(c.set, forms, fixed)
+}
+
 // Score computes the answer to an encrypted batch.
 func (c *Circuit) Score(batch, answer []uint32) error {
 	if len(batch) != c.BatchWords() || len(answer) != c.AnswerWords() {

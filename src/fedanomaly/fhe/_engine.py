@@ -26,7 +26,7 @@ from fedanomaly.errors import (
     RejectedError,
 )
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 LIBRARY = Path(__file__).parent.parent / "_native" / "libfedanomaly.so"
 
 _DECLARATIONS = """
@@ -76,6 +76,8 @@ int32_t fa_circuit_new(int32_t kind, int32_t features, int32_t outputs, const in
                        int64_t *out);
 int32_t fa_circuit_constants(int64_t handle, uint32_t *out, int64_t n);
 int32_t fa_circuit_score(int64_t handle, const uint32_t *batch, int64_t n_batch, uint32_t *answer, int64_t n);
+int32_t fa_squares_score(int64_t outputs, int32_t count, const uint32_t *batch, int64_t n_batch, uint32_t *answer,
+                         int64_t n_answer);
 int32_t fa_standardise(const double *readings, int64_t n, const double *center, const double *width,
                        const double *unit, int64_t features, double grid, double usual, double *out, int64_t n_out,
                        uint8_t *far, int64_t events);

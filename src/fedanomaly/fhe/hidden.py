@@ -185,7 +185,7 @@ class PreparedModel:
             If it is no batch for this model: another size, or a residue that is not below its prime.
         """
         sizes = self.shape.batch_bytes, self.shape.answer_bytes
-        return answer_to("fa_hidden_score", self._handle, batch, sizes, room)
+        return answer_to(("fa_hidden_score", self._handle), batch, sizes, room)
 
     def __repr__(self) -> str:
         return f"<PreparedModel, {self.shape.features} features, {self.shape.forms} forms>"

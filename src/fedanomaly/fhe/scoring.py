@@ -14,7 +14,7 @@ import weakref
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -166,7 +166,7 @@ class PreparedCircuit:
             raise CapacityError(f"a polynomial of degree 4 mixes {MOST_MIXED} forms at most, not {len(circuit.bias)}")
         if len(seed) != 32:
             raise CryptoError("a seed has 32 bytes")
-        out = ffi.new("int64_t[2]")
+        out = ffi.new("int64_t[3]")
         try:
             call(
                 "fa_circuit_new",
@@ -193,6 +193,8 @@ class PreparedCircuit:
             ) from None
         self._handle = int(out[0])
         self.shape = Shape(circuit.kind, circuit.features, circuit.outputs, int(out[1]))
+        squares = int(out[2])
+        self._scores = ("fa_squares_score", squares, circuit.outputs) if squares else ("fa_circuit_score", self._handle)
         weakref.finalize(self, free, self._handle, os.getpid()).atexit = False
 
     def constants(self) -> bytes:
@@ -217,14 +219,14 @@ class PreparedCircuit:
             If it is no batch for this circuit: another size, or a residue that is not below its prime.
         """
         sizes = self.shape.batch_bytes, self.shape.answer_bytes
-        return answer_to("fa_circuit_score", self._handle, batch, sizes, room)
+        return answer_to(self._scores, batch, sizes, room)
 
     def __repr__(self) -> str:
         return f"<PreparedCircuit {self.shape.kind}, {self.shape.features} features, {self.shape.outputs} outputs>"
 
 
 def answer_to(
-    function: str, handle: int, batch: bytes | bytearray | memoryview, sizes: tuple[int, int], room: int
+    function: tuple[Any, ...], batch: bytes | bytearray | memoryview, sizes: tuple[int, int], room: int
 ) -> bytearray:
     """Return what a function of the engine answers to a batch, if that has the right size; `room` bytes before it."""
     batch_bytes, answer_bytes = sizes
@@ -232,8 +234,7 @@ def answer_to(
         raise MessageError(f"a batch for this model has {batch_bytes} bytes, not {len(batch)}")
     answer = aligned(room + answer_bytes)
     call(
-        function,
-        handle,
+        *function,
         ffi.from_buffer("uint32_t[]", batch),
         len(batch) // WORD_BYTES,
         ffi.from_buffer("uint32_t[]", memoryview(answer)[room:]),
