@@ -16,6 +16,8 @@ max_decryptors
 set_threads
 
 # fhe: members of an enumeration, made from numbers
+AVX2
+AVX512
 AMX
 
 # scoring: facts of scored events, for who uses the class

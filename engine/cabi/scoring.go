@@ -54,24 +54,12 @@ func fa_shape(kind, features, outputs, weightBits C.int32_t, out *C.int64_t, out
 	})
 }
 
-// readyCircuit is a circuit, and its outputs where C finds them, if it has such.
-type readyCircuit struct {
-	*scoring.Circuit
-	squares *kernel.Squares
-}
-
-// Close is called when nobody scores any more: who frees a handle sees to that.
-func (c *readyCircuit) Close() {
-	if c.squares != nil {
-		c.squares.Close()
-	}
-}
-
 // fa_circuit_new prepares a model for one tenant. rows: forms of each output;
 // weights [form][feature]; seed: 32 bytes. A polynomial's layer: mix [row][form],
 // direct and shift [row], plain weights [square][feature]; other kinds have none.
 // Writes the handle, the weights' bits and what fa_squares_score, which C has, takes
-// in place of fa_circuit_score; 0 where it takes nothing. That is good until fa_free.
+// in place of fa_circuit_score, or 0. That is good until fa_free, during which none of
+// its calls may be under way.
 //
 //export fa_circuit_new
 func fa_circuit_new(kind, features, outputs C.int32_t, rows *C.int32_t, forms C.int64_t, weights, bias *C.double,
@@ -124,12 +112,7 @@ func fa_circuit_new(kind, features, outputs C.int32_t, rows *C.int32_t, forms C.
 		if err != nil {
 			return err
 		}
-		ready := &readyCircuit{circuit, circuit.Squares()}
-		numbers[1], numbers[2] = int64(circuit.WeightBits), 0
-		if ready.squares != nil {
-			numbers[2] = ready.squares.Address()
-		}
-		numbers[0] = keep(ready)
+		numbers[0], numbers[1], numbers[2] = keep(circuit), int64(circuit.WeightBits), circuit.Address()
 		return nil
 	})
 }
@@ -137,7 +120,7 @@ func fa_circuit_new(kind, features, outputs C.int32_t, rows *C.int32_t, forms C.
 //export fa_circuit_constants
 func fa_circuit_constants(handle C.int64_t, out *C.uint32_t, n C.int64_t) C.int32_t {
 	return guard(func() error {
-		circuit, err := find[*readyCircuit](int64(handle))
+		circuit, err := find[*scoring.Circuit](int64(handle))
 		if err != nil {
 			return err
 		}
@@ -156,7 +139,7 @@ func fa_circuit_constants(handle C.int64_t, out *C.uint32_t, n C.int64_t) C.int3
 //export fa_circuit_score
 func fa_circuit_score(handle C.int64_t, batch *C.uint32_t, nBatch C.int64_t, answer *C.uint32_t, n C.int64_t) C.int32_t {
 	return guard(func() error {
-		circuit, err := find[*readyCircuit](int64(handle))
+		circuit, err := find[*scoring.Circuit](int64(handle))
 		if err != nil {
 			return err
 		}

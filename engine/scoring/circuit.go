@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"math"
 	"math/big"
+	"runtime"
 
 	"fedanomaly/engine/canonical"
 	"fedanomaly/engine/fault"
@@ -20,7 +21,8 @@ type Circuit struct {
 	preset     *preset
 	set        kernel.Set
 	outputs    []output
-	polynomial *polynomial // of the kind Polynomial only, which has no other output
+	polynomial *polynomial     // of the kind Polynomial only, which has no other output
+	inC        *kernel.Squares // the outputs, where a Quadratic has them for C
 }
 
 // output is one score of every event.
@@ -67,6 +69,7 @@ func Prepare(literal Literal, seed canonical.Hash, set kernel.Set) (*Circuit, er
 		c.outputs = append(c.outputs, c.prepare(literal, first, rows, a))
 		first += rows
 	}
+	c.ready()
 	return c, nil
 }
 
@@ -204,23 +207,36 @@ func (c *Circuit) Constants() []uint32 {
 	return out
 }
 
-// Squares puts the outputs of a Quadratic circuit where C finds them; nil for other
-// circuits and for the portable kernels.
-func (c *Circuit) Squares() *kernel.Squares {
+// ready puts the outputs of a Quadratic circuit where C finds them, until nobody has
+// the circuit any more.
+func (c *Circuit) ready() {
 	if c.Kind != Quadratic || c.set == kernel.Portable {
-		return nil
+		return
 	}
 	forms, fixed := make([]*kernel.Form, len(c.outputs)), make([][]int32, len(c.outputs))
 	for i := range c.outputs {
 		forms[i], fixed[i] = &c.outputs[i].form, c.outputs[i].fixed
 	}
-	return kernel.NewSquares(c.set, forms, fixed)
+	c.inC = kernel.NewSquares(c.set, forms, fixed)
+	runtime.AddCleanup(c, (*kernel.Squares).Close, c.inC)
+}
+
+// Address is where C finds the outputs; 0 if it does not.
+func (c *Circuit) Address() int64 {
+	if c.inC == nil {
+		return 0
+	}
+	return c.inC.Address()
 }
 
 // Score computes the answer to an encrypted batch.
 func (c *Circuit) Score(batch, answer []uint32) error {
 	if len(batch) != c.BatchWords() || len(answer) != c.AnswerWords() {
 		return fault.Buffer
+	}
+	if c.inC != nil {
+		defer runtime.KeepAlive(c)
+		return c.inC.Score(batch, answer)
 	}
 	// Kernels of squares look at every residue when they have it in their hands.
 	if c.Kind == Linear && !kernel.Below(c.preset.floats, batch) {

@@ -18,7 +18,6 @@ from fedanomaly.errors import (
     ReplayError,
     ShapeError,
 )
-from fedanomaly.fhe._engine import call, ffi
 from fedanomaly.fhe.scoring import KINDS, READING_NOISE, Instructions, PreparedCircuit, Shape, seed
 from fedanomaly.fhe.tenant import Tenant
 from fedanomaly.types import Circuit, Layer
@@ -207,40 +206,6 @@ def test_a_residue_that_is_none_is_refused_by_every_output(instructions, at):
     with pytest.raises(MessageError):
         service.score(bad)
     assert np.all(np.abs(key.decrypt(service.score(batch))) < np.inf)
-
-
-@pytest.mark.skipif(Instructions.best() is Instructions.PORTABLE, reason="squares are for kernels in C")
-@pytest.mark.parametrize(("missing_up", "missing_down"), [(1, 0), (0, 1), (-1, 0), (0, -1)])
-def test_buffers_of_another_size_are_not_touched(missing_up, missing_down):
-    service, tenant = both_sides(circuit("quadratic", (3, 2)))
-    batch, _ = tenant.encrypt(np.zeros((5, 4)))
-    answer = bytearray(b"\x55" * (service.shape.answer_bytes + 4))
-    with pytest.raises(CryptoError, match="wrong size"):
-        call(
-            *service._scores,
-            ffi.from_buffer("uint32_t[]", batch),
-            len(batch) // 4 - missing_up,
-            ffi.from_buffer("uint32_t[]", answer),
-            service.shape.answer_bytes // 4 - missing_down,
-        )
-    assert set(answer) == {0x55}
-
-
-@pytest.mark.skipif(Instructions.best() is Instructions.PORTABLE, reason="squares are for kernels in C")
-def test_nothing_of_a_refused_batch_stays_in_its_answer():
-    service, tenant = both_sides(circuit("quadratic", (3, 2)))
-    batch, _ = tenant.encrypt(np.zeros((5, 4)))
-    np.frombuffer(batch, dtype="<u4")[-1] = 2**32 - 1
-    answer = bytearray(b"\x55" * service.shape.answer_bytes)
-    with pytest.raises(MessageError):
-        call(
-            *service._scores,
-            ffi.from_buffer("uint32_t[]", batch),
-            len(batch) // 4,
-            ffi.from_buffer("uint32_t[]", answer),
-            len(answer) // 4,
-        )
-    assert set(answer) == {0}
 
 
 def test_a_key_decrypts_one_answer():
