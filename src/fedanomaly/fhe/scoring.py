@@ -20,7 +20,6 @@ import numpy as np
 
 from fedanomaly.errors import CapacityError, CryptoError, DataError, MessageError
 from fedanomaly.fhe._engine import call, ffi, free
-from fedanomaly.fhe.memory import aligned
 from fedanomaly.types import Circuit, Layer
 from fedanomaly.types.canonical import begin, item
 from fedanomaly.types.circuit import Kind
@@ -193,6 +192,7 @@ class PreparedCircuit:
             ) from None
         self._handle = int(out[0])
         self.shape = Shape(circuit.kind, circuit.features, circuit.outputs, int(out[1]))
+        self._sizes = self.shape.batch_bytes, self.shape.answer_bytes
         squares = int(out[2])
         self._scores = ("fa_squares_score", squares, circuit.outputs) if squares else ("fa_circuit_score", self._handle)
         weakref.finalize(self, free, self._handle, os.getpid()).atexit = False
@@ -218,8 +218,7 @@ class PreparedCircuit:
         MessageError
             If it is no batch for this circuit: another size, or a residue that is not below its prime.
         """
-        sizes = self.shape.batch_bytes, self.shape.answer_bytes
-        return answer_to(self._scores, batch, sizes, room)
+        return answer_to(self._scores, batch, self._sizes, room)
 
     def __repr__(self) -> str:
         return f"<PreparedCircuit {self.shape.kind}, {self.shape.features} features, {self.shape.outputs} outputs>"
@@ -232,7 +231,7 @@ def answer_to(
     batch_bytes, answer_bytes = sizes
     if len(batch) != batch_bytes:
         raise MessageError(f"a batch for this model has {batch_bytes} bytes, not {len(batch)}")
-    answer = aligned(room + answer_bytes)
+    answer = bytearray(room + answer_bytes)
     call(
         *function,
         ffi.from_buffer("uint32_t[]", batch),
