@@ -44,8 +44,8 @@ TILED FN(tiles) FN(shape)(int features, int rows) {
 
 // The forms from `first` on, and before `end`, whose sums are added up together.
 TILED FN(step) FN(step_of)(const FN(tiles) *of, const uint32_t *x, const int8_t *digits, int first, int end) {
-    const int left = end - first;
-    return (FN(step)){x, digits + first / FORMS_OF_TILE * of->depth * of->each, left < FORMS_AT_ONCE ? left : FORMS_AT_ONCE};
+    const int count = end - first < FORMS_AT_ONCE ? end - first : FORMS_AT_ONCE;
+    return (FN(step)){x, digits + first / FORMS_OF_TILE * of->depth * of->each, count};
 }
 
 // Begins with the sums of a step. What does not need them goes on beside it. An instruction names its tiles by number.
@@ -102,7 +102,8 @@ TILED void FN(take)(FN(step) step, int odd, int32_t *sums) {
 TILED void FN(join)(const int32_t *sums, int count, const int32_t *bias, double q, int32_t *y, const int backwards) {
     const __m512 factor = _mm512_set1_ps((float)(0x1p16 / q));
     for (int j = 0; j < count; j++, sums += POWERS * 16) {
-        const VI low = ADD_I32(ADD_I32(LOAD_WORDS(sums), SPLAT_I32(bias[j])), _mm512_slli_epi32(LOAD_WORDS(sums + 16), 8));
+        const VI first = ADD_I32(LOAD_WORDS(sums), SPLAT_I32(bias[j]));
+        const VI low = ADD_I32(first, _mm512_slli_epi32(LOAD_WORDS(sums + 16), 8));
         const VI high = ADD_I32(LOAD_WORDS(sums + 32), _mm512_slli_epi32(LOAD_WORDS(sums + 48), 8));
         const VI upper = ADD_I32(high, _mm512_srai_epi32(low, 16)), sum = ADD_I32(low, _mm512_slli_epi32(high, 16));
         const VI times = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(upper), factor));
@@ -113,8 +114,9 @@ TILED void FN(join)(const int32_t *sums, int count, const int32_t *bias, double 
 
 // Residues of the forms from `first` to `end` of a block, whose first sums are taken; then those of `next` are. Tells
 // which tiles come next.
-TILED int FN(tiled_rows)(const FN(tiles) *of, const uint32_t *x, const int8_t *digits, int first, int end, const int32_t *bias,
-                         double q, FN(step) next, int odd, int32_t *sums, int32_t *y, const int backwards) {
+TILED int FN(tiled_rows)(const FN(tiles) *of, const uint32_t *x, const int8_t *digits, int first, int end,
+                         const int32_t *bias, double q, FN(step) next, int odd, int32_t *sums, int32_t *y,
+                         const int backwards) {
     for (int j = first; j < end; j += FORMS_AT_ONCE, odd = !odd) {
         const int then = j + FORMS_AT_ONCE;
         const FN(step) coming = then < end ? FN(step_of)(of, x, digits, then, end) : next;
@@ -136,8 +138,8 @@ TILED int FN(checked)(const uint32_t *x, int features, double q, const uint32_t 
     return _mm512_cmpneq_epu32_mask(largest, most);
 }
 
-TILED_KERNEL void FN(tiled_linear)(int limbs, int points, int features, int rows, const int8_t *digits, const double *primes,
-                                   const int32_t *bias, const uint32_t *x, int32_t *y) {
+TILED_KERNEL void FN(tiled_linear)(int limbs, int points, int features, int rows, const int8_t *digits,
+                                   const double *primes, const int32_t *bias, const uint32_t *x, int32_t *y) {
     int32_t sums[AT_ONCE * TILE_WORDS] __attribute__((aligned(64)));
     const FN(tiles) own = FN(shape)(features, rows), *of = &own;
     const int blocks = points / 16;
@@ -151,16 +153,17 @@ TILED_KERNEL void FN(tiled_linear)(int limbs, int points, int features, int rows
             const uint32_t *here = x + at * features * 16;
             const int same = b + 1 < blocks, last = !same && l + 1 == limbs; // after which any sums will do
             for (int i = 0; i < features; i++) __builtin_prefetch(here + (2 * features + i) * 16L);
-            next = FN(step_of)(of, last ? here : here + features * 16, same || last ? digits : digits + of->of_limb, 0, rows);
-            odd = FN(tiled_rows)(of, here, digits, 0, rows, bias + ((b < blocks / 2 ? 0 : limbs) + l) * (long)rows, primes[l],
-                                 next, odd, sums, y + at * rows * 16, 0);
+            const int32_t *first = bias + ((b < blocks / 2 ? 0 : limbs) + l) * (long)rows;
+            const int8_t *then = same || last ? digits : digits + of->of_limb;
+            next = FN(step_of)(of, last ? here : here + features * 16, then, 0, rows);
+            odd = FN(tiled_rows)(of, here, digits, 0, rows, first, primes[l], next, odd, sums, y + at * rows * 16, 0);
         }
     _tile_release();
 }
 
 TILED_KERNEL int FN(tiled_quadratic)(int limbs, int points, int features, int rows, const int8_t *digits,
-                                     const double *primes, const int32_t *bias, const int32_t *fixed, const uint32_t *c0,
-                                     uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
+                                     const double *primes, const int32_t *bias, const int32_t *fixed,
+                                     const uint32_t *c0, uint32_t *s1, uint32_t *s2, uint32_t *u, uint32_t *t1) {
     // As GROUP, but cut where a tile is.
     const int blocks = points / 16, group = rows <= GROUP ? rows : GROUP / FORMS_OF_TILE * FORMS_OF_TILE;
     int32_t here[GROUP * 16] __attribute__((aligned(64))), there[GROUP * 16] __attribute__((aligned(64)));
@@ -181,7 +184,8 @@ TILED_KERNEL int FN(tiled_quadratic)(int limbs, int points, int features, int ro
             above |= FN(checked)(x, features, q, x + 2 * size) | FN(checked)(xm, features, q, xm - 2 * size);
             for (int g = 0; g < rows; g += group) {
                 const int end = rows - g < group ? rows : g + group, count = end - g, first = g == 0;
-                odd = FN(tiled_rows)(of, x, digits, g, end, low, q, FN(step_of)(of, xm, digits, g, end), odd, sums, here, 0);
+                next = FN(step_of)(of, xm, digits, g, end);
+                odd = FN(tiled_rows)(of, x, digits, g, end, low, q, next, odd, sums, here, 0);
                 if (end < rows)
                     next = FN(step_of)(of, x, digits, end, rows - end < group ? rows : end + group);
                 else // of the next pair of blocks, or of the next limb's first one; after the last, any will do
