@@ -190,13 +190,20 @@ int fa_kernel_tiled_quadratic(int limbs, int points, int features, int rows, con
 static int tiles_here(void) { return 0; }
 #endif
 
-int fa_kernel_best(void) {
+static int find_best(void) {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512ifma"))
         return tiles_here() ? FA_AMX : FA_AVX512;
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? FA_AVX2 : 0;
+}
+
+int fa_kernel_best(void) {
+    static int found = -1; // virtual machines take microseconds to ask a processor
+    int best = __atomic_load_n(&found, __ATOMIC_RELAXED);
+    if (best < 0) __atomic_store_n(&found, best = find_best(), __ATOMIC_RELAXED);
+    return best;
 }
 
 void fa_kernel_linear(int isa, int limbs, int points, int features, int rows, const double *weights,
