@@ -8,6 +8,7 @@ texts that hold no key, plaintext or score.
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,10 @@ def _load() -> tuple[Any, int]:
     library: Any = ffi.dlopen(str(LIBRARY))
     if library.fa_abi_version() != ABI_VERSION:
         raise ConfigError("the engine has another version than this package", hint="reinstall fedanomaly")
+    # Looking a function up takes a lock of cffi, and so does parsing a type. A collection in the middle of that calls
+    # finalizers, which call the engine: in the same thread, they would wait for ever. Found now, none is looked up.
+    for name in re.findall(r"\bfa_\w+", _DECLARATIONS):
+        getattr(library, name)
     return library, os.getpid()
 
 

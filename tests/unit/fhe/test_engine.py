@@ -100,3 +100,21 @@ os._exit(9)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=False, timeout=30)
     assert done.returncode == 7
+
+
+def test_a_handle_is_freed_while_its_own_thread_holds_the_lock_of_cffi():
+    # As a finalizer does that a collection calls in the middle of parsing a type.
+    program = """
+import os
+import numpy as np
+from fedanomaly.fhe import _engine
+from fedanomaly.fhe.scoring import PreparedCircuit
+from fedanomaly.types import Circuit
+circuit = PreparedCircuit(Circuit("linear", (1,), np.ones((1, 1)), np.zeros(1)), bytes(32))
+with _engine.ffi._lock:
+    _engine.free(circuit._handle, os.getpid())
+print("freed", flush=True)
+os._exit(0)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout == "freed\n"
