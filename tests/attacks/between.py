@@ -121,8 +121,8 @@ def _request(near: socket.socket) -> bytes:
 
 
 def said(status: int, body: bytes, *headers: str) -> bytes:
-    """Return an answer, whatever the coordinator would say."""
-    head = [f"HTTP/1.1 {status} Whatever", f"content-length: {len(body)}", *headers]
+    """Return an answer, whatever the coordinator would say. It is the last of its connection, and says so."""
+    head = [f"HTTP/1.1 {status} Whatever", f"content-length: {len(body)}", "connection: close", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
