@@ -136,6 +136,7 @@ def test_ascore_gives_what_score_gives():
 
 def test_a_cancelled_call_ends_after_the_batch_under_way():
     rows = np.concatenate([ROWS] * 20)  # ten batches
+    before = set(threading.enumerate())
 
     async def run():
         service = Gate()
@@ -151,5 +152,7 @@ def test_a_cancelled_call_ends_after_the_batch_under_way():
         return service
 
     service = asyncio.run(run())
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("encrypted-scoring")]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)  # they end once the scorer is gone
+        assert not thread.is_alive()
     assert service.asked <= 3
