@@ -16,7 +16,7 @@ from fedanomaly.features import Schema, encode, infer_schema
 from fedanomaly.scoring import EncryptedScorer, InProcess
 from tests.contract.real_data import adbench, intrusions, real_file
 
-SETS = ("2_annthyroid", "6_cardio", "14_glass", "32_shuttle", "42_WBC", "30_satellite")
+SETS = ("2_annthyroid", "6_cardio", "14_glass", "32_shuttle", "42_WBC", "30_satellite", "23_mammography")
 WINDOWED = Schema.from_toml(COLUMNS)
 EXACT = 5e-4
 """Largest error of a score, against the larger of 1 and the score."""

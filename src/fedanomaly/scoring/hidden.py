@@ -127,7 +127,7 @@ class HiddenModel:
         forms = self._answered(readings, local)
         errors, some = local()
         if not some.agree(forms):
-            self._end()
+            self.end()
         forms += self._circuit.bias
         if self._circuit.kind == "linear":
             return forms, errors
@@ -150,17 +150,18 @@ class HiddenModel:
             finally:
                 key.close()
         except RangeError:
-            self._end()
+            self.end()
         except CryptoError:
             if self._ended:  # by another thread
-                self._end()
+                self.end()
             raise
 
     def close(self) -> None:
         """Forget the secrets of the model."""
         self._key.close()
 
-    def _end(self) -> NoReturn:
+    def end(self) -> NoReturn:
+        """Spend the secrets of the model: the service gave what are not its scores."""
         self._ended = True
         self.close()
         raise WrongAnswerError(

@@ -19,7 +19,7 @@ class Scores:
     Parameters
     ----------
     scores : float64 array of shape (n_events,)
-        High is anomalous; in the range of `lower` and `upper`.
+        High is anomalous; in the range of `lower` and `upper`. Events of a call with the same readings have the same.
     lower, upper : float64 arrays of shape (n_events,)
         Between them lies what the detector gives in the clear.
     threshold : float

@@ -24,6 +24,7 @@ from fedanomaly.fhe.readings import Standardiser
 from fedanomaly.fhe.scoring import PLACES, PreparedCircuit, seed
 from fedanomaly.fhe.tenant import Sizes, Tenant
 from fedanomaly.scoring import streaming
+from fedanomaly.scoring.alike import Keys, levelled
 from fedanomaly.scoring.bounds import bounds_of
 from fedanomaly.scoring.buffers import Buffers
 from fedanomaly.scoring.canaries import CANARIES, Canaries, drawn
@@ -119,6 +120,7 @@ class EncryptedScorer:
         self._standardised = Standardiser(
             scale.center, scale.width, grid=scale.grid, usual=scale.usual, divisors=self._divisors
         )
+        self._keys = Keys(scale.grid * self._divisors, scale.limit)
         self._digest = self._circuit.digest
         self._n_canaries = n_canaries
         self._workers = workers or (os.cpu_count() or 1) + 1
@@ -288,19 +290,26 @@ class EncryptedScorer:
         return streaming.Pace(max_events=most, max_delay_ms=max_delay_ms, workers=self._workers)
 
     def _scored(self, rows: Floats, stop: Stop, progress: Callable[[int], None] = lambda _events: None) -> Scored:
-        parts = []
-        for part in self._parts(rows, stop):
+        parts, keys = [], [np.empty(0)]
+        for part, some in self._parts(rows, stop):
             parts.append(part)
+            keys.append(some)
             progress(len(part))
-        return Scored.joined(parts, -self._detector.offset_)
+        scored = Scored.joined(parts, -self._detector.offset_)
+        try:
+            return levelled(scored, np.concatenate(keys), lambda places: self._readings(rows[places]))
+        except WrongAnswerError:
+            if self._hidden is not None:
+                self._hidden.end()
+            raise
 
-    def _parts(self, rows: Floats, stop: Stop) -> Iterator[Scored]:
-        """Yield the scores batch by batch, in order; a few are under way at a time, so memory stays flat."""
+    def _parts(self, rows: Floats, stop: Stop) -> Iterator[tuple[Scored, Floats]]:
+        """Yield scores and keys batch by batch, in order; a few are under way at a time, so memory stays flat."""
         batches = (rows[start : start + self.max_events] for start in range(0, len(rows), self.max_events))
         if len(rows) <= self.max_events:
             yield from (self._batch(batch, stop) for batch in batches)
             return
-        under_way: deque[Future[Scored]] = deque()
+        under_way: deque[Future[tuple[Scored, Floats]]] = deque()
         try:
             for batch in batches:
                 try:
@@ -316,20 +325,21 @@ class EncryptedScorer:
                 future.cancel()
             wait(under_way)
 
-    def _batch(self, rows: Floats, stop: Stop) -> Scored:
-        """Return the scores of as many rows as a batch holds."""
+    def _batch(self, rows: Floats, stop: Stop) -> tuple[Scored, Floats]:
+        """Return the scores and keys of as many rows as a batch holds."""
         encrypted = self._readings(rows)
         part = self._part(encrypted, stop)
-        scores, lower, upper = np.empty((3, len(rows)))
+        scores, lower, upper, keys = np.empty((4, len(rows)))
         for piece in _pieces(part.outputs):
             outputs, errors, readings = part.outputs[piece], part.errors[piece], encrypted[piece]
+            keys[piece] = self._keys.of(readings)
             if not self._scorer.outputs_suffice:
                 readings = readings * self._divisors
             scores[piece] = self._scorer.combined(outputs, readings)
             lower[piece] = self._scorer.combined(outputs - errors, readings)
             upper[piece] = self._scorer.combined(outputs + errors, readings)
         shape = self._sizes
-        return Scored(
+        scored = Scored(
             scores=scores,
             lower=lower,
             upper=upper,
@@ -339,6 +349,7 @@ class EncryptedScorer:
             bytes_up=part.batches * shape.batch_bytes,
             bytes_down=part.batches * shape.answer_bytes,
         )
+        return scored, keys
 
     def _readings(self, rows: Floats) -> Floats:
         """Return what is encrypted: the detector's readings, divided as the circuit wants them."""

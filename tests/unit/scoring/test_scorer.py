@@ -133,7 +133,8 @@ class Far:
     @property
     def scale(self):
         own = self._scorer.scale
-        return SimpleNamespace(center=own.center, width=own.width, grid=own.grid, usual=-1.0)  # so no row is usual
+        usual = -1.0  # so no row is
+        return SimpleNamespace(center=own.center, width=own.width, grid=own.grid, limit=own.limit, usual=usual)
 
     def __getattr__(self, name):
         return getattr(self._scorer, name)
