@@ -14,7 +14,10 @@ import numpy as np
 from fedanomaly.detectors.network import EXACT_BITS, REACH, UNIT_BITS, Network
 from fedanomaly.detectors.scaling import Scale
 from fedanomaly.types import Circuit, Floats, Layer, State
-from fedanomaly.types.circuit import LAYER_BITS, MIX_BITS, rounded
+from fedanomaly.types.circuit import LAYER_BITS, MAX_READING, MIX_BITS, rounded
+
+BITS = LAYER_BITS - int(math.log2(MAX_READING / REACH))
+"""Bits of weights: readings end at 8, so they are encrypted eight times as large, and weights of them an eighth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +50,15 @@ class PolynomialNetwork:
         network = Network.of(state)
         hidden = network.hidden
         scale, root = hidden.scale, np.sqrt(network.weight)
-        weights = rounded(np.ldexp(hidden.weights.T * scale.grid, -hidden.exponent), LAYER_BITS)
+        weights = rounded(np.ldexp(hidden.weights.T * scale.grid, -hidden.exponent), BITS)
         mix = rounded(-np.ldexp((network.output * network.step * root).T, UNIT_BITS), MIX_BITS)
-        direct, none = rounded(root * scale.grid, LAYER_BITS), np.empty((0, len(root)))
+        direct, none = rounded(root * scale.grid, BITS), np.empty((0, len(root)))
         layer = Layer(mix, direct, -network.offset * root, of_forms=False, weights=none, bias=np.empty(0))
         most = (
             np.square(np.abs(weights).sum(axis=1) * REACH + np.abs(hidden.bias)).max() * np.abs(mix).sum(axis=1).max()
         )
         bits = EXACT_BITS - MIX_BITS - math.frexp(max(float(most), 1.0))[1]
-        return cls(scale, Circuit("polynomial", (len(weights),), weights, hidden.bias, layer), layer, bits)
+        return cls(scale, Circuit("polynomial", (len(weights),), weights, hidden.bias, layer, reach=REACH), layer, bits)
 
     def scores(self, X: Floats) -> Floats:
         """Return the sum over features of the squared error by its variance."""

@@ -26,8 +26,6 @@ from fedanomaly.types.circuit import Kind
 
 KINDS: dict[Kind, int] = {"linear": 1, "quadratic": 2, "polynomial": 3}
 """The kinds of circuits by the numbers that the engine has for them."""
-MAX_READING = 64.0
-"""Readings are at most that far from 0; the engine refuses others."""
 READING_SCALE = 2.0**23
 """What a reading of 1 is in a batch."""
 _NOISE = math.sqrt((21 / 2 + 1 / 12) / 2) / READING_SCALE

@@ -17,8 +17,9 @@ import numpy as np
 from fedanomaly.errors import CryptoError, DataError, MessageError, RangeError, ReplayError, ShapeError
 from fedanomaly.fhe._engine import call, ffi, free
 from fedanomaly.fhe.memory import aligned
-from fedanomaly.fhe.scoring import KINDS, MAX_READING, WORD_BYTES, Shape
+from fedanomaly.fhe.scoring import KINDS, WORD_BYTES, Shape
 from fedanomaly.types import Floats
+from fedanomaly.types.circuit import MAX_READING
 
 
 class Sizes(Protocol):

@@ -110,13 +110,13 @@ def rehearse(detector: Detector) -> Rehearsal:
         If its weights are too large to be computed exactly.
     """
     scorer = detector.encryptable()
-    circuit, _ = scorer.circuit().balanced()
+    circuit, divisors = scorer.circuit().balanced()
     public = seed(bytes(32), circuit.digest, bytes(32))
     service = PreparedCircuit(circuit, public)
     shape = service.shape
     tenant = Tenant(shape, public, service.constants())
     # Made smaller where the outputs of normal events would leave the range.
-    readings = np.random.default_rng(0).normal(size=(shape.events, circuit.features))
+    readings = np.random.default_rng(0).normal(size=(shape.events, circuit.features)) / divisors
     wanted = circuit.evaluate(readings)
     readings /= max(1.0, 2.0 * np.sqrt(np.abs(wanted).mean(axis=0).max() / shape.range))
     wanted, outputs, times = circuit.evaluate(readings), np.empty_like(readings), []
@@ -156,11 +156,11 @@ def rehearse_hidden(detector: Detector) -> HiddenRehearsal:
     CapacityError
         If its model is too large to be encrypted.
     """
-    circuit, _ = detector.encryptable().circuit().balanced()
+    circuit, divisors = detector.encryptable().circuit().balanced()
     shape, forms = shape_of(circuit), len(circuit.bias)
     part = _first_forms(circuit, min(forms, max(1, HIDDEN_WEIGHTS // circuit.features)))
     measured = len(part.bias)
-    readings = np.random.default_rng(0).normal(size=(shape.events, part.features))
+    readings = np.random.default_rng(0).normal(size=(shape.events, part.features)) / divisors
     wanted, outputs, times, service = part.evaluate(readings), np.empty(0), [], _Watched()
     begun = time.perf_counter()
     model = HiddenModel(part, service, CANARIES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self, get_args
 
@@ -17,6 +18,8 @@ LAYER_BITS, MIX_BITS = 13, 10
 """A polynomial's weights are computed with so many bits behind the point, those that mix squares with 10 at most."""
 MOST_DIVISOR_BITS = 12
 """Readings are divided by 2^12 at most: one without weight gains nothing."""
+MAX_READING = 64.0
+"""Readings that are encrypted are at most that far from 0; the engine refuses others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,9 @@ class Circuit:
         Finite.
     layer : Layer, optional
         Of a polynomial, and only of that.
+    reach : float, default=64.0
+        Largest magnitude of a reading. It is no part of the bytes: circuits are
+        balanced before they are sent, and readings of these reach 64.
 
     Raises
     ------
@@ -116,6 +122,7 @@ class Circuit:
     weights: Floats
     bias: Floats
     layer: Layer | None = None
+    reach: float = MAX_READING
 
     def __post_init__(self) -> None:
         forms = sum(self.rows)
@@ -184,9 +191,8 @@ class Circuit:
         every weight. A reading divided by c whose weights are multiplied by it has c
         times the noise and 1/c of the rounding. With readings as large as their
         weights are small, both are equal where a column of weights has the length
-        k^(1/4) / sqrt(2), k being the number of forms. c is never below 1, so that
-        readings stay within their bound, and nothing is divided where rounding
-        changes no weight.
+        k^(1/4) / sqrt(2), k being the number of forms. Where rounding changes no
+        weight, c is as small as that allows. It never takes readings beyond 64.
 
         Returns
         -------
@@ -196,12 +202,12 @@ class Circuit:
             The divisors.
         """
         squares, forms, layer = np.square(self.weights).sum(axis=0), max(self.rows), self.layer
+        least = math.ceil(math.log2(self.reach / MAX_READING))
         if layer is not None:
-            fine = (self.weights, layer.weights, layer.direct)
-            if np.array_equal(layer.mix, rounded(layer.mix, MIX_BITS)) and all(
-                np.array_equal(part, rounded(part, LAYER_BITS)) for part in fine
-            ):
-                return self, np.ones(self.features)
+            for bits in range(least, 1):
+                divisors = np.full(self.features, math.ldexp(1.0, bits))
+                if (divided := self._divided(divisors)).is_exact:
+                    return divided, divisors
             squares += np.square(layer.weights).sum(axis=0)
             forms += len(layer.bias)
             if not layer.of_forms:
@@ -209,11 +215,29 @@ class Circuit:
         lengths = np.sqrt(squares)
         wanted = forms**0.25 / np.sqrt(2.0)
         ratio = wanted / np.where(lengths > 0, lengths, wanted)
-        divisors = np.exp2(np.clip(np.rint(np.log2(ratio)), 0, MOST_DIVISOR_BITS))
+        divisors = np.exp2(np.clip(np.rint(np.log2(ratio)), least, MOST_DIVISOR_BITS))
+        return self._divided(divisors), divisors
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether rounding changes no weight: so are polynomials whose weights were rounded as they are computed."""
+        return (layer := self.layer) is not None and all(
+            np.array_equal(part, rounded(part, bits))
+            for part, bits in (
+                (layer.mix, MIX_BITS),
+                (layer.direct, LAYER_BITS),
+                (layer.weights, LAYER_BITS),
+                (self.weights, LAYER_BITS),
+            )
+        )
+
+    def _divided(self, divisors: Floats) -> Circuit:
+        """Return the circuit for readings that were divided."""
+        layer = self.layer
         if layer is not None:
             direct = layer.direct if layer.of_forms else layer.direct * divisors
             layer = replace(layer, direct=direct, weights=layer.weights * divisors)
-        return Circuit(self.kind, self.rows, self.weights * divisors, self.bias, layer), divisors
+        return Circuit(self.kind, self.rows, self.weights * divisors, self.bias, layer)
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes."""

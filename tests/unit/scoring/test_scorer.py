@@ -122,13 +122,19 @@ def test_events_that_leave_the_range_of_a_polynomial_are_scored_in_smaller_batch
 
 
 class Far:
-    """A scorer whose events all lie where its polynomial is large."""
+    """A scorer of large scores, whose events all lie where they are largest."""
 
     def __init__(self, scorer):
         self._scorer = scorer
 
+    def circuit(self):
+        own = self._scorer.circuit()
+        rows = {name: 4.0 * getattr(own.layer, name) for name in ("mix", "direct", "shift")}
+        return dataclasses.replace(own, layer=dataclasses.replace(own.layer, **rows))
+
     def readings(self, rows):
-        return np.clip(40.0 * self._scorer.readings(rows), -64.0, 64.0)
+        reach = self._scorer.circuit().reach
+        return np.clip(40.0 * self._scorer.readings(rows), -reach, reach)
 
     @property
     def scale(self):

@@ -252,10 +252,30 @@ def test_what_is_computed_as_it_is_needs_no_balance():
     fine = {name: rounded(getattr(base.layer, name) / 100, bits) for name, bits in GRID.items()}
     layer = Layer(**{**vars(base.layer), **fine})
     exact = Circuit("polynomial", (2,), rounded(base.weights / 100, LAYER_BITS), base.bias, layer)
-    assert exact.balanced()[0] is exact
+    assert exact.balanced()[0].digest == exact.digest
     assert (exact.balanced()[1] == 1).all()
     coarse = Circuit("polynomial", (2,), exact.weights + 1e-6, base.bias, layer)
     assert coarse.balanced()[1].max() > 1
+
+
+@pytest.mark.parametrize("of_forms", [False, True])
+@pytest.mark.parametrize(
+    ("reach", "bits", "divisor"), [(8.0, 3, 1 / 8), (8.0, 1, 1 / 2), (5.0, 3, 1 / 8), (64.0, 3, 1)]
+)
+def test_readings_that_end_early_are_encrypted_larger_as_far_as_weights_stay_what_they_are(
+    of_forms, reach, bits, divisor
+):
+    base = polynomial(np.random.default_rng(1), of_forms=of_forms)
+    fine = {name: rounded(getattr(base.layer, name), each - bits * (name != "mix")) for name, each in GRID.items()}
+    layer = Layer(**{**vars(base.layer), **fine})
+    circuit = Circuit("polynomial", (2,), rounded(base.weights, LAYER_BITS - bits), base.bias, layer, reach=reach)
+    balanced, divisors = circuit.balanced()
+    assert (divisors == divisor).all()
+    assert balanced.is_exact
+    assert balanced.reach == 64.0
+    readings = np.random.default_rng(2).uniform(-reach, reach, (20, circuit.features))
+    assert np.abs(readings / divisors).max() <= 64.0
+    assert np.allclose(balanced.evaluate(readings / divisors), circuit.evaluate(readings), rtol=1e-12)
 
 
 GRID = {"mix": MIX_BITS, "direct": LAYER_BITS, "weights": LAYER_BITS}
