@@ -82,12 +82,10 @@ def levelled(scored: Scored, keys: Floats, readings: Callable[[Integers], Floats
     if not (ordered[1:] == ordered[:-1]).any():
         return scored
     order, first = _runs(keys)
-    firsts = order[first][np.cumsum(first) - 1]
-    same = np.empty(len(order), dtype=np.bool_)
-    for start in range(0, len(order), PIECE):
-        piece = slice(start, start + PIECE)
-        np.equal(readings(order[piece]), readings(firsts[piece])).all(axis=1, out=same[piece])
-    order, starts = order[same], np.flatnonzero(first[same])
+    for start in range(1, len(order), PIECE):
+        rows = readings(order[start - 1 : start + PIECE])
+        first[start : start + PIECE] |= (rows[1:] != rows[:-1]).any(axis=1)
+    starts = np.flatnonzero(first)
     counts = np.diff(starts, append=len(order))
     lower = np.maximum.reduceat(scored.lower[order], starts)
     upper = np.minimum.reduceat(scored.upper[order], starts)
@@ -101,7 +99,7 @@ def levelled(scored: Scored, keys: Floats, readings: Callable[[Integers], Floats
 
 
 def _runs(keys: Floats) -> tuple[Integers, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Return the places of all events that share a key, key by key, and which are the first of theirs."""
+    """Return the places of all events that share a key, one key after the other, and which are the first of theirs."""
     order = np.argsort(keys)
     ordered = keys[order]
     first = np.ones(len(order) + 1, dtype=np.bool_)
