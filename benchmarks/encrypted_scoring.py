@@ -70,9 +70,9 @@ def model(features: int, forms: int) -> tuple[npt.NDArray[np.float64], npt.NDArr
     return generator.normal(size=(forms, features)) / np.sqrt(features), 0.1 * generator.normal(size=forms)
 
 
-def events(features: int) -> npt.NDArray[np.float64]:
+def events(features: int, count: int = EVENTS) -> npt.NDArray[np.float64]:
     """Return standard normal readings."""
-    return np.random.default_rng(1).normal(size=(EVENTS, features))
+    return np.random.default_rng(1).normal(size=(count, features))
 
 
 class Ours:
@@ -256,15 +256,15 @@ class _Identity:
 def measure_http() -> dict[str, float]:
     """Return events a second and latencies of whole batches, client to client through HTTP."""
     detector = PCA(n_components=FORMS, distance="whitened").fit(events(FEATURES))
-    rows = np.tile(events(FEATURES), (2, 1))
+    many = events(FEATURES, 32 * EVENTS)  # no two are equal: levelling those takes time
+    rows = many[:EVENTS]
     identity = _Identity()
     with tempfile.TemporaryDirectory() as folder, _service(Path(folder), identity) as url:
         exchange = HttpExchange(url, identity, FEDERATION)
         alone, both = EncryptedScorer(detector, exchange, workers=1), EncryptedScorer(detector, exchange)
-        alone.score(rows[:EVENTS])
-        unloaded = [_seconds(lambda: alone.score(rows[:EVENTS])) for _ in range(100)]
+        alone.score(rows)
+        unloaded = [_seconds(lambda: alone.score(rows)) for _ in range(100)]
         few = [_seconds(lambda: alone.score(rows[:1])) for _ in range(100)]
-        many = np.tile(rows, (16, 1))
         both.score(many)
         done, begun = 0, time.perf_counter()
         memory = []
@@ -279,7 +279,7 @@ def measure_http() -> dict[str, float]:
             due += 2 * EVENTS / rate_of_all
             while time.perf_counter() < due:
                 time.sleep(0.0002)
-            alone.score(rows[:EVENTS])
+            alone.score(rows)
             loaded.append(time.perf_counter() - due)
         exchange.close()
     return {

@@ -10,23 +10,22 @@ AUROC moved by a thousandth. What their bounds have in common holds for all of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from fedanomaly.errors import WrongAnswerError
 from fedanomaly.scoring.scored import Scored
-from fedanomaly.types import Floats, Integers
+from fedanomaly.types import Floats
 
 EXACT_BITS = 53
-"""Whole numbers below 2^53 are added in float64 without rounding, in any order."""
-PIECE = 1 << 12
-"""Events that are looked at again at a time."""
+"""Whole numbers up to 2^53 are added in float64 without rounding, in any order."""
+KEY_BITS = 64
+"""Two events that differ have the same keys with a probability of at most 2^-64: a bound of a score fails sooner."""
 
 
 class Keys:
-    """One number for an event: the same for the same readings, nearly always another for others.
+    """Random sums of an event's readings: the same for the same readings, others for others.
 
     Parameters
     ----------
@@ -37,9 +36,10 @@ class Keys:
     """
 
     def __init__(self, steps: Floats, most: int) -> None:
-        bits = EXACT_BITS - 1 - math.ceil(math.log2(most)) - math.ceil(math.log2(len(steps)))
-        # Which ones does not matter: events are compared before they are taken for the same.
-        self._weights = np.random.default_rng(0).integers(1, 1 << bits, len(steps)) * steps
+        bits = EXACT_BITS - math.ceil(math.log2(most)) - math.ceil(math.log2(len(steps)))
+        # Drawn anew for every scorer: nobody can make events whose keys are those of others.
+        self.count = math.ceil(KEY_BITS / bits)
+        self._weights = np.random.default_rng().integers(0, 1 << bits, (self.count, len(steps))) * steps
 
     def of(self, readings: Floats) -> Floats:
         """Return the keys of readings.
@@ -51,22 +51,23 @@ class Keys:
 
         Returns
         -------
-        float64 array of shape (n_events,)
+        float64 array of shape (n_keys, n_events)
         """
-        return readings @ self._weights
+        out = np.empty((self.count, len(readings)))
+        for weights, keys in zip(self._weights, out, strict=True):
+            np.dot(readings, weights, out=keys)  # takes less than one product of all
+        return out
 
 
-def levelled(scored: Scored, keys: Floats, readings: Callable[[Integers], Floats]) -> Scored:
-    """Return scores that are the same for all events which were encrypted alike.
+def levelled(scored: Scored, keys: Floats) -> Scored:
+    """Return scores that are the same for all events with the same keys.
 
     Parameters
     ----------
     scored : Scored
         Of all events of a call.
-    keys : float64 array of shape (n_events,)
+    keys : float64 array of shape (n_keys, n_events)
         Of their readings.
-    readings : callable
-        Returns what was encrypted of the events in these places.
 
     Returns
     -------
@@ -78,13 +79,14 @@ def levelled(scored: Scored, keys: Floats, readings: Callable[[Integers], Floats
     WrongAnswerError
         If bounds of events that are the same have nothing in common.
     """
-    ordered = np.sort(keys)
+    ordered = np.sort(keys[0])
     if not (ordered[1:] == ordered[:-1]).any():
         return scored
-    order, first = _runs(keys)
-    for start in range(1, len(order), PIECE):
-        rows = readings(order[start - 1 : start + PIECE])
-        first[start : start + PIECE] |= (rows[1:] != rows[:-1]).any(axis=1)
+    order = np.argsort(keys[0])
+    keys = keys[:, order]
+    first = np.ones(len(order), dtype=np.bool_)
+    # Events whose first keys coincide by chance may stand between equal ones; they would only keep these apart.
+    np.any(keys[:, 1:] != keys[:, :-1], axis=0, out=first[1:])
     starts = np.flatnonzero(first)
     counts = np.diff(starts, append=len(order))
     lower = np.maximum.reduceat(scored.lower[order], starts)
@@ -96,13 +98,3 @@ def levelled(scored: Scored, keys: Floats, readings: Callable[[Integers], Floats
     for to, common in ((out.scores, np.clip(mean, lower, upper)), (out.lower, lower), (out.upper, upper)):
         to[order] = np.repeat(common, counts)
     return out
-
-
-def _runs(keys: Floats) -> tuple[Integers, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Return the places of all events that share a key, one key after the other, and which are the first of theirs."""
-    order = np.argsort(keys)
-    ordered = keys[order]
-    first = np.ones(len(order) + 1, dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:-1])
-    shared = ~(first[:-1] & first[1:])
-    return order[shared], first[:-1][shared]

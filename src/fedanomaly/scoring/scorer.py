@@ -290,14 +290,14 @@ class EncryptedScorer:
         return streaming.Pace(max_events=most, max_delay_ms=max_delay_ms, workers=self._workers)
 
     def _scored(self, rows: Floats, stop: Stop, progress: Callable[[int], None] = lambda _events: None) -> Scored:
-        parts, keys = [], [np.empty(0)]
+        parts, keys = [], [np.empty((self._keys.count, 0))]
         for part, some in self._parts(rows, stop):
             parts.append(part)
             keys.append(some)
             progress(len(part))
         scored = Scored.joined(parts, -self._detector.offset_)
         try:
-            return levelled(scored, np.concatenate(keys), lambda places: self._readings(rows[places]))
+            return levelled(scored, np.concatenate(keys, axis=1))
         except WrongAnswerError:
             if self._hidden is not None:
                 self._hidden.end()
@@ -329,10 +329,11 @@ class EncryptedScorer:
         """Return the scores and keys of as many rows as a batch holds."""
         encrypted = self._readings(rows)
         part = self._part(encrypted, stop)
-        scores, lower, upper, keys = np.empty((4, len(rows)))
+        scores, lower, upper = np.empty((3, len(rows)))
+        keys = np.empty((self._keys.count, len(rows)))
         for piece in _pieces(part.outputs):
             outputs, errors, readings = part.outputs[piece], part.errors[piece], encrypted[piece]
-            keys[piece] = self._keys.of(readings)
+            keys[:, piece] = self._keys.of(readings)
             if not self._scorer.outputs_suffice:
                 readings = readings * self._divisors
             scores[piece] = self._scorer.combined(outputs, readings)

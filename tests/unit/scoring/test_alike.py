@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from fedanomaly.detectors import LogisticRegression, Mahalanobis
 from fedanomaly.errors import WrongAnswerError
 from fedanomaly.fhe.tenant import BatchKey
-from fedanomaly.scoring import EncryptedScorer, InProcess, alike
+from fedanomaly.scoring import EncryptedScorer, InProcess
 from fedanomaly.scoring.alike import Keys, levelled
 from fedanomaly.scoring.scored import Scored
 
@@ -24,21 +24,14 @@ def scored_of(truth, rng):
     return Scored(scores, scores - NOISE, scores + NOISE, 1.0, batches=3, local=1, bytes_up=10, bytes_down=2)
 
 
-@given(
-    st.lists(st.integers(0, 12), max_size=40),
-    st.sampled_from(["keys of their own", "one key for all"]),
-    st.integers(0, 2**32 - 1),
-    st.integers(1, 5),
-)
-def test_those_that_are_alike_are_levelled_and_no_others(kinds, keyed, random_state, piece):
+@given(st.lists(st.integers(0, 12), max_size=40), st.booleans(), st.integers(0, 2**32 - 1))
+def test_those_that_are_alike_are_levelled_and_no_others(kinds, first_keys_coincide, random_state):
     rng = np.random.default_rng(random_state)
     kinds = np.array(kinds, dtype=np.int64)
-    readings = np.stack([kinds % 4, kinds // 4], axis=1).astype(np.float64)
-    keys = Keys(np.ones(2), 8).of(readings) if keyed == "keys of their own" else np.zeros(len(kinds))
+    keys = Keys(np.ones(2), 8).of(np.stack([kinds % 4, kinds // 4], axis=1).astype(np.float64))
+    keys[0] *= not first_keys_coincide
     scored = scored_of(1.0 * kinds, rng)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(alike, "PIECE", piece)
-        out = levelled(scored, keys, readings.__getitem__)
+    out = levelled(scored, keys)
     for score in set(out.scores.tolist()):
         those = out.scores == score
         assert len(set(kinds[those].tolist())) == 1
@@ -46,7 +39,7 @@ def test_those_that_are_alike_are_levelled_and_no_others(kinds, keyed, random_st
         assert (out.lower[those] == lower).all()
         assert (out.upper[those] == upper).all()
         assert np.allclose(score, np.clip(scored.scores[those].mean(), lower, upper))
-    if keyed == "keys of their own":
+    if not first_keys_coincide:
         assert len(set(out.scores.tolist())) == len(set(kinds.tolist()))
     assert ((out.lower <= kinds) & (kinds <= out.upper)).all()
     assert ((out.lower <= out.scores) & (out.scores <= out.upper)).all()
@@ -54,17 +47,27 @@ def test_those_that_are_alike_are_levelled_and_no_others(kinds, keyed, random_st
 
 
 @given(st.integers(1, 2_000), st.integers(0, 2**32 - 1))
-def test_the_key_of_an_event_does_not_depend_on_its_place(features, random_state):
+def test_the_keys_of_an_event_do_not_depend_on_its_place(features, random_state):
     rng = np.random.default_rng(random_state)
-    divisors = 2.0 ** rng.integers(0, 7, features)
+    divisors = 2.0 ** rng.integers(-3, 7, features)
     steps = rng.integers(-(1 << 14), (1 << 14) + 1, (33, features))
     steps[:2] = 1 << 14
     readings = steps / 256 / divisors
     keys = Keys(256 * divisors, 1 << 14)
     together = keys.of(readings)
-    assert np.array_equal(together[1:], keys.of(readings[1:]))
-    assert np.array_equal(together, [keys.of(readings[at : at + 1])[0] for at in range(33)])
-    assert len(set(together)) == len(np.unique(steps, axis=0))
+    assert np.array_equal(together[:, 1:], keys.of(readings[1:]))
+    assert np.array_equal(together, np.hstack([keys.of(readings[at : at + 1]) for at in range(33)]))
+    assert len(np.unique(together, axis=1).T) == len(np.unique(steps, axis=0))
+
+
+def test_every_scorer_has_keys_of_its_own_that_tell_64_bits():
+    some, other = Keys(np.full(30, 256.0), 1 << 14), Keys(np.full(30, 256.0), 1 << 14)
+    readings = np.ones((1, 30)) / 256
+    assert (some.of(readings) != other.of(readings)).all()
+    # Their weights are uniform, so one difference is met with 2^-bits by each key.
+    bits = [np.log2(np.max(keys._weights / 256)) for keys in (some, other)]
+    assert min(bits) > 32.5
+    assert some.count == 2
 
 
 def test_no_events_are_level():
