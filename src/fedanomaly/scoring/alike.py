@@ -37,8 +37,8 @@ class Keys:
 
     def __init__(self, steps: Floats, most: int) -> None:
         bits = EXACT_BITS - math.ceil(math.log2(most)) - math.ceil(math.log2(len(steps)))
-        # Drawn anew for every scorer: nobody can make events whose keys are those of others.
         self.count = math.ceil(KEY_BITS / bits)
+        # Drawn anew for every scorer: nobody can make events whose keys are those of others.
         self._weights = np.random.default_rng().integers(0, 1 << bits, (self.count, len(steps))) * steps
 
     def of(self, readings: Floats) -> Floats:
