@@ -13,10 +13,11 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from fedanomaly.errors import WrongAnswerError
 from fedanomaly.scoring.scored import Scored
-from fedanomaly.types import Floats
+from fedanomaly.types import Floats, Integers
 
 EXACT_BITS = 53
 """Whole numbers up to 2^53 are added in float64 without rounding, in any order."""
@@ -83,10 +84,11 @@ def levelled(scored: Scored, keys: Floats) -> Scored:
     if not (ordered[1:] == ordered[:-1]).any():
         return scored
     order = np.argsort(keys[0])
-    keys = keys[:, order]
-    first = np.ones(len(order), dtype=np.bool_)
-    # Events whose first keys coincide by chance may stand between equal ones; they would only keep these apart.
-    np.any(keys[:, 1:] != keys[:, :-1], axis=0, out=first[1:])
+    differs = _differs(keys, order)
+    if (differs.any(axis=0) & ~differs[0]).any():  # first keys that coincide by chance could keep equal events apart
+        order = np.lexsort(keys[::-1])
+        differs = _differs(keys, order)
+    first = np.append(True, differs.any(axis=0))
     starts = np.flatnonzero(first)
     counts = np.diff(starts, append=len(order))
     lower = np.maximum.reduceat(scored.lower[order], starts)
@@ -98,3 +100,9 @@ def levelled(scored: Scored, keys: Floats) -> Scored:
     for to, common in ((out.scores, np.clip(mean, lower, upper)), (out.lower, lower), (out.upper, upper)):
         to[order] = np.repeat(common, counts)
     return out
+
+
+def _differs(keys: Floats, order: Integers) -> npt.NDArray[np.bool_]:
+    """Return whether each key of an event is another one than that of the event before it in an order."""
+    ordered = keys[:, order]
+    return ordered[:, 1:] != ordered[:, :-1]

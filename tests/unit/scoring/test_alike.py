@@ -39,8 +39,7 @@ def test_those_that_are_alike_are_levelled_and_no_others(kinds, first_keys_coinc
         assert (out.lower[those] == lower).all()
         assert (out.upper[those] == upper).all()
         assert np.allclose(score, np.clip(scored.scores[those].mean(), lower, upper))
-    if not first_keys_coincide:
-        assert len(set(out.scores.tolist())) == len(set(kinds.tolist()))
+    assert len(set(out.scores.tolist())) == len(set(kinds.tolist()))
     assert ((out.lower <= kinds) & (kinds <= out.upper)).all()
     assert ((out.lower <= out.scores) & (out.scores <= out.upper)).all()
     assert (out.threshold, out.batches, out.local, out.bytes_up, out.bytes_down) == (1.0, 3, 1, 10, 2)
